@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""System control port A, 0x92: bit 0 resets the machine, bit 1 opens the A20 gate.
+
+A20 is always open here. There is no machine to reset but the VM, so a reset
+ends it.
+"""
+
+import kvmcpu
+
+RESET, A20 = 1, 2
+
+
+class Port92(kvmcpu.Device):
+    """Reads 2; a write with bit 0 set stops the VM."""
+
+    @kvmcpu.pio_read(0x92, sizes=1)
+    def read(self, access):
+        return A20
+
+    @kvmcpu.pio_write(0x92, sizes=1)
+    def write(self, access):
+        if access.value & RESET:
+            return kvmcpu.Reply(effects=[kvmcpu.stop_vm(0, "guest reset")])
+        return None

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Effects: what a device does to the VM beyond answering.
+
+Each function makes one Effect message, for Reply(effects=[...]) or for
+Control.effect(). Values that no VM takes raise ValueError here; what depends
+on the VM (its vCPUs, its interrupt controller) check() looks at.
+"""
+
+from . import schema
+from .schema import exit_
+
+_BYTES_MAX = schema.DEVICE_FRAME_MAX - 5120  # leaves room for a page of data and the headers
+
+
+def _in_range(what, value, first, last):
+    if not first <= value <= last:
+        raise ValueError(f"{what} is {value}, must be {first} to {last}")
+
+
+def irq_line(gsi, level):
+    """Sets line gsi (0 to 23) of the kernel's interrupt controller to level (a bool)."""
+    _in_range("gsi", gsi, 0, 23)
+    return exit_.Effect(set_irq_line=exit_.SetIrqLine(gsi=gsi, level=level))
+
+
+def interrupt(vcpu, vector):
+    """Delivers vector (32 to 255) as soon as the guest can take it, and wakes the vCPU."""
+    _in_range("vcpu", vcpu, 0, 63)
+    _in_range("vector", vector, 32, 255)
+    return exit_.Effect(interrupt=exit_.Interrupt(vcpu=vcpu, vector=vector))
+
+
+def nmi(vcpu):
+    """Delivers a non-maskable interrupt and wakes the vCPU."""
+    _in_range("vcpu", vcpu, 0, 63)
+    return exit_.Effect(nmi=exit_.Nmi(vcpu=vcpu))
+
+
+def write_memory(address, data):
+    """Writes data (1 to 32768 bytes) to RAM at a guest-physical address."""
+    _in_range("address", address, 0, 2**64 - 1)
+    _in_range("the length of data", len(data), 1, schema.MAX_EFFECT_DATA)
+    return exit_.Effect(
+        write_guest_memory=exit_.WriteGuestMemory(address=address, data=bytes(data)))
+
+
+def wake(vcpu):
+    """Lets a halted vCPU run on behind its HLT."""
+    _in_range("vcpu", vcpu, 0, 63)
+    return exit_.Effect(wake=exit_.Wake(vcpu=vcpu))
+
+
+def stop_vm(code=0, reason=""):
+    """Ends the VM and the daemon, whose exit status is code (0 to 63).
+
+    reason goes to its log: at most 200 bytes of UTF-8.
+    """
+    _in_range("code", code, 0, 63)
+    _in_range("the length of reason in bytes", len(reason.encode()), 0, schema.MAX_REASON)
+    return exit_.Effect(stop_vm=exit_.StopVm(code=code, reason=reason))
+
+
+def check(effects, vm):
+    """Raises ValueError if the VM that VmInfo vm describes would refuse one of effects."""
+    _in_range("the number of effects", len(effects), 0, schema.MAX_EFFECTS)
+    size = sum(effect.ByteSize() for effect in effects)
+    _in_range("the effects' length in bytes", size, 0, _BYTES_MAX)
+    for effect in effects:
+        kind = effect.WhichOneof("kind")
+        if kind is None:
+            raise ValueError("an effect does nothing: make it with kvmcpu.irq_line() and its kin")
+        if kind in ("interrupt", "nmi", "wake"):
+            _in_range("vcpu", getattr(effect, kind).vcpu, 0, vm.vcpus - 1)
+        in_kernel = vm.irqchip == schema.hello.IRQCHIP_KIND_KERNEL
+        if kind == "set_irq_line" and not in_kernel:
+            raise ValueError("irq_line needs a VM with --irqchip kernel; use interrupt(vcpu, "
+                             "vector)")
+        if kind == "interrupt" and in_kernel:
+            raise ValueError("interrupt needs a VM with --irqchip none; use irq_line(gsi, level)")

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A table of calls. A session's requests are handled one after another, so
+ * responses come in order; a call that must wait for vCPUs leaves a pending
+ * request at its session, which is then busy until it is answered. Two calls
+ * wait: pause, for every vCPU to settle, and dump, for a job on the vCPU's own
+ * thread.
+ */
+#include "config.h"
+
+#include "control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "log.h"
+#include "session.h"
+#include "stats.h"
+#include "vcpu.h"
+#include "vm.h"
+#include "x86/dump.h"
+
+#define DEFAULT_PAUSE_MS 1000
+#define ARENA_LIMIT (32u << 20) /* bytes for one request and its response */
+
+/* A request that waits. A dump's belongs to its job until that is done, a
+ * pause's to its session. */
+struct pending {
+	struct session *session; /* NULL when it has gone */
+	uint64_t id;
+	uint64_t vcpu_mask;   /* pause: those that must settle */
+	struct event *timer;  /* pause; owned */
+	struct job job;	      /* dump */
+	struct x86_dump *dump; /* dump; owned */
+};
+
+/* L only: room for one response. */
+static uint8_t response_buf[KVMCPU_CONTROL_FRAME_MAX];
+
+static const uint8_t schema[] = {
+#include "proto/schema.inc"
+};
+
+static void respond_with(struct session *s, const struct kvmcpu_response *r, int fd)
+{
+	int size = codec_pack_response(r, response_buf, sizeof(response_buf));
+
+	if (size < 0) {
+		struct kvmcpu_response error = {
+			.id = r->id,
+			.error = { KVMCPU_ERROR_SYSTEM, "the answer is larger than a frame may be" },
+		};
+		size = codec_pack_response(&error, response_buf, sizeof(response_buf));
+	}
+	s->served++;
+	(void)session_send(s, response_buf, (size_t)size, fd);
+}
+
+static void respond(struct session *s, const struct kvmcpu_response *r)
+{
+	respond_with(s, r, -1);
+}
+
+static void respond_done(struct session *s, uint64_t id)
+{
+	respond(s, &(struct kvmcpu_response){ .id = id, .result = KVMCPU_RESULT_DONE });
+}
+
+__attribute__((format(printf, 4, 5))) static void
+respond_error(struct session *s, uint64_t id, enum kvmcpu_error_code code, const char *format, ...)
+{
+	struct kvmcpu_response r = { .id = id, .error.code = code };
+	char text[300];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	r.error.message = text;
+	respond(s, &r);
+}
+
+typedef void call_fn(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a);
+
+static void call_ping(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	respond_done(s, q->id);
+}
+
+static void respond_status(struct session *s, uint64_t id, struct codec_arena *a)
+{
+	struct kvmcpu_response r = { .id = id, .result = KVMCPU_RESULT_STATUS };
+
+	if (stats_status(s->loop->vm, a, &r.status) < 0)
+		respond_error(s, id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+	else
+		respond(s, &r);
+}
+
+static void call_status(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	respond_status(s, q->id, a);
+}
+
+static void call_stats(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_STATS };
+
+	if (stats_collect(s->loop->vm, a, &r.stats) < 0)
+		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+	else
+		respond(s, &r);
+}
+
+/* The vCPUs that a mask names, all if it is 0. False, and answered, if it names
+ * one that does not exist. */
+static bool named_vcpus(struct session *s, const struct kvmcpu_request *q, uint64_t *ret)
+{
+	uint32_t n = s->loop->vm->n_vcpus;
+	uint64_t all = n == 64 ? UINT64_MAX : (1ull << n) - 1;
+
+	*ret = q->pause.vcpu_mask != 0 ? q->pause.vcpu_mask : all;
+	if ((*ret & ~all) == 0)
+		return true;
+	respond_error(s, q->id, KVMCPU_ERROR_RANGE, "there is no vCPU %d; the VM has %u",
+		      63 - __builtin_clzll(*ret), n);
+	return false;
+}
+
+static bool all_settled(const struct vm *vm, uint64_t mask)
+{
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		if (mask >> i & 1 && !atomic_load(&vm->vcpus[i]->settled))
+			return false;
+	return true;
+}
+
+static void pending_free(struct pending *p)
+{
+	if (p->timer != NULL)
+		event_free(p->timer);
+	x86_dump_free(p->dump);
+	free(p);
+}
+
+/* Answers a pause, settled or not. */
+static void finish_pause(struct session *s)
+{
+	struct pending *p = s->pending;
+	struct codec_arena a;
+	uint64_t id = p->id;
+
+	s->pending = NULL;
+	pending_free(p);
+	codec_arena_growing(&a, ARENA_LIMIT);
+	s->inside++;
+	respond_status(s, id, &a);
+	codec_arena_free(&a);
+	session_leave_and_resume(s);
+}
+
+static void on_pause_late(evutil_socket_t fd, short what, void *arg)
+{
+	finish_pause(arg);
+}
+
+void control_check_pauses(struct loop *l)
+{
+	struct session *next;
+
+	for (struct session *s = TAILQ_FIRST(&l->sessions); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, entry);
+		if (s->pending != NULL && s->pending->timer != NULL &&
+		    all_settled(l->vm, s->pending->vcpu_mask))
+			finish_pause(s);
+	}
+}
+
+static void call_pause(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct vm *vm = s->loop->vm;
+	uint32_t ms = q->pause.timeout_ms != 0 ? q->pause.timeout_ms : DEFAULT_PAUSE_MS;
+	struct timeval time = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	struct pending *p;
+	uint64_t mask;
+
+	if (!named_vcpus(s, q, &mask))
+		return;
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		if (mask >> i & 1)
+			vcpu_set_paused(vm->vcpus[i], true);
+	if (all_settled(vm, mask)) {
+		respond_status(s, q->id, a);
+		return;
+	}
+	p = calloc(1, sizeof(*p));
+	if (p == NULL || (p->timer = evtimer_new(s->loop->base, on_pause_late, s)) == NULL) {
+		free(p);
+		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		return;
+	}
+	p->session = s;
+	p->id = q->id;
+	p->vcpu_mask = mask;
+	s->pending = p;
+	s->busy = true;
+	event_add(p->timer, &time);
+}
+
+static void call_resume(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct vm *vm = s->loop->vm;
+	uint64_t mask;
+
+	if (!named_vcpus(s, q, &mask))
+		return;
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		if (mask >> i & 1)
+			vcpu_set_paused(vm->vcpus[i], false);
+	respond_status(s, q->id, a);
+}
+
+static void call_stop(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	respond_done(s, q->id);
+	vm_request_stop(s->loop->vm, q->stop.code, q->stop.reason);
+}
+
+static void dump_run(struct vcpu *v, struct job *job)
+{
+	struct pending *p = (struct pending *)((char *)job - offsetof(struct pending, job));
+
+	p->dump = x86_dump_take(v, v->stopped ? v->stop_text : "asked for");
+}
+
+static void dump_done(struct job *job)
+{
+	struct pending *p = (struct pending *)((char *)job - offsetof(struct pending, job));
+	struct session *s = p->session;
+	struct kvmcpu_response r = { .id = p->id, .result = KVMCPU_RESULT_DUMP };
+
+	if (s != NULL) {
+		s->pending = NULL;
+		s->inside++;
+		if (p->dump == NULL) {
+			respond_error(s, p->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		} else {
+			r.dump = *x86_dump_get(p->dump);
+			respond(s, &r);
+		}
+		session_leave_and_resume(s);
+	}
+	pending_free(p);
+}
+
+static void call_dump(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct vm *vm = s->loop->vm;
+	struct pending *p;
+
+	if (q->dump.vcpu >= vm->n_vcpus) {
+		respond_error(s, q->id, KVMCPU_ERROR_RANGE, "there is no vCPU %u; the VM has %u",
+			      q->dump.vcpu, vm->n_vcpus);
+		return;
+	}
+	p = calloc(1, sizeof(*p));
+	if (p == NULL) {
+		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		return;
+	}
+	p->session = s;
+	p->id = q->id;
+	p->job = (struct job){ .run = dump_run, .done = dump_done };
+	s->pending = p;
+	s->busy = true;
+	vcpu_post(vm->vcpus[q->dump.vcpu], &p->job);
+}
+
+static void call_clients(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct loop *l = s->loop;
+	size_t n_claims = claims_count(&l->vm->claims), n = 0;
+	struct kvmcpu_client_info *clients =
+	    codec_arena_alloc(a, (l->n_sessions + 1) * sizeof(*clients));
+	struct kvmcpu_claim_info *claims = codec_arena_alloc(a, (n_claims + 1) * sizeof(*claims));
+	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_CLIENTS };
+	struct session *i;
+
+	if (clients == NULL || claims == NULL) {
+		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		return;
+	}
+	TAILQ_FOREACH(i, &l->sessions, entry)
+		if (i->greeted)
+			session_describe(i, &clients[n++]);
+	for (size_t c = 0; c < n_claims; c++)
+		claim_describe(claims_at(&l->vm->claims, c), &claims[c]);
+	r.clients = (struct kvmcpu_client_list){ clients, n, claims, n_claims };
+	respond(s, &r);
+}
+
+static void call_read_memory(struct session *s, const struct kvmcpu_request *q,
+			     struct codec_arena *a)
+{
+	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_MEMORY };
+
+	r.memory.address = q->memory.address;
+	r.memory.size = q->memory.size;
+	r.memory.data = memory_at(&s->loop->vm->memory, q->memory.address, q->memory.size, false);
+	if (r.memory.data == NULL)
+		respond_error(s, q->id, KVMCPU_ERROR_RANGE, "%u bytes at 0x%llx are not in guest memory",
+			      q->memory.size, (unsigned long long)q->memory.address);
+	else
+		respond(s, &r);
+}
+
+static void call_write_memory(struct session *s, const struct kvmcpu_request *q,
+			      struct codec_arena *a)
+{
+	uint8_t *to =
+	    memory_at(&s->loop->vm->memory, q->memory.address, q->memory.data_size, true);
+
+	if (to == NULL) {
+		respond_error(s, q->id, KVMCPU_ERROR_RANGE, "%zu bytes at 0x%llx are not in guest RAM",
+			      q->memory.data_size, (unsigned long long)q->memory.address);
+		return;
+	}
+	memcpy(to, q->memory.data, q->memory.data_size);
+	respond_done(s, q->id);
+}
+
+static void call_memory_map(struct session *s, const struct kvmcpu_request *q,
+			    struct codec_arena *a)
+{
+	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_MEMORY_MAP };
+
+	vm_memory_map(s->loop->vm, &r.memory_map);
+	r.memory_map.descriptor_follows = s->takes_descriptors;
+	respond_with(s, &r, s->takes_descriptors ? s->loop->vm->memory.fd : -1);
+}
+
+static void call_schema(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_SCHEMA };
+
+	r.schema.data = schema;
+	r.schema.size = sizeof(schema);
+	respond(s, &r);
+}
+
+static void call_effect(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
+{
+	struct codec_error err;
+	int r = vm_check_effect(s->loop->vm, &q->effect, &err);
+
+	if (r < 0) {
+		respond_error(s, q->id, r == -ENOTSUP ? KVMCPU_ERROR_UNSUPPORTED : KVMCPU_ERROR_RANGE,
+			      "%s", err.text);
+		return;
+	}
+	respond_done(s, q->id);
+	vm_apply_effect(s->loop->vm, &q->effect);
+}
+
+static call_fn *const calls[] = {
+	[KVMCPU_CALL_PING] = call_ping,
+	[KVMCPU_CALL_STATUS] = call_status,
+	[KVMCPU_CALL_PAUSE] = call_pause,
+	[KVMCPU_CALL_RESUME] = call_resume,
+	[KVMCPU_CALL_STOP] = call_stop,
+	[KVMCPU_CALL_STATS] = call_stats,
+	[KVMCPU_CALL_DUMP] = call_dump,
+	[KVMCPU_CALL_CLIENTS] = call_clients,
+	[KVMCPU_CALL_READ_MEMORY] = call_read_memory,
+	[KVMCPU_CALL_WRITE_MEMORY] = call_write_memory,
+	[KVMCPU_CALL_MEMORY_MAP] = call_memory_map,
+	[KVMCPU_CALL_SCHEMA] = call_schema,
+	[KVMCPU_CALL_EFFECT] = call_effect,
+};
+
+static void control_greet(struct session *s, const struct kvmcpu_hello *hello)
+{
+	(void)session_welcome(s, NULL, -1);
+}
+
+static void control_frame(struct session *s, const uint8_t *data, size_t size)
+{
+	struct codec_arena a;
+	struct codec_error err;
+	struct kvmcpu_request q = { 0 };
+	int r;
+
+	codec_arena_growing(&a, ARENA_LIMIT);
+	r = codec_unpack_request(data, size, &a, &q, &err);
+	if (r == -EPROTO) {
+		respond_error(s, q.id, KVMCPU_ERROR_RANGE, "%s", err.text);
+	} else if (r < 0) {
+		log_warn("client %u \"%s\" sent no Request: %s: cut off", s->client_id, s->name,
+			 err.text);
+		session_end(s);
+	} else if ((unsigned)q.call >= sizeof(calls) / sizeof(calls[0]) || calls[q.call] == NULL) {
+		respond_error(s, q.id, KVMCPU_ERROR_INVALID,
+			      "this daemon (protocol %d.%d) does not know that request",
+			      KVMCPU_PROTOCOL_MAJOR, KVMCPU_PROTOCOL_MINOR);
+	} else {
+		calls[q.call](s, &q, &a);
+	}
+	codec_arena_free(&a);
+}
+
+static void control_ended(struct session *s)
+{
+	struct pending *p = s->pending;
+
+	s->pending = NULL;
+	if (p == NULL)
+		return;
+	if (p->job.run != NULL)
+		p->session = NULL; /* dump_done frees it */
+	else
+		pending_free(p);
+}
+
+const struct role control_role = {
+	.greet = control_greet,
+	.frame = control_frame,
+	.ended = control_ended,
+	.max_frame = KVMCPU_CONTROL_FRAME_MAX,
+};

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The loop's part of a device connection: Hello and the end. In between the
+ * channel belongs to the vCPU threads, and the loop only listens for the peer
+ * closing its side.
+ *
+ * The HelloReply goes out before the claims come into force, so that it is the
+ * first frame on the connection whatever the guest does.
+ */
+#include "config.h"
+
+#include "device.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "channel.h"
+#include "log.h"
+#include "session.h"
+#include "vm.h"
+
+static void on_closed(evutil_socket_t fd, short what, void *arg)
+{
+	session_end(arg);
+}
+
+/* Ends device sessions whose peer has gone, though the loop has not come to
+ * that yet. */
+static void reap_hung_up(struct loop *l)
+{
+	struct session *next;
+
+	for (struct session *s = TAILQ_FIRST(&l->sessions); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, entry);
+		if (s->channel == NULL)
+			continue;
+		struct pollfd p = { .fd = s->channel->fd, .events = POLLRDHUP };
+		if (poll(&p, 1, 0) > 0)
+			session_end(s);
+	}
+}
+
+static int prepare(struct session *s, const struct kvmcpu_hello *hello, uint64_t mask,
+		   struct claim_table **ret, struct codec_error *err)
+{
+	struct claims *c = &s->loop->vm->claims;
+	int r = claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims, ret,
+			       err);
+
+	if (r != -EEXIST)
+		return r;
+	/* A client may come back sooner than the loop hears that it went. */
+	reap_hung_up(s->loop);
+	return claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims, ret,
+			      err);
+}
+
+static uint64_t all_vcpus(const struct vm *vm)
+{
+	return vm->n_vcpus == 64 ? UINT64_MAX : (1ull << vm->n_vcpus) - 1;
+}
+
+/* Gives the descriptor to the vCPU threads; the loop keeps watch. */
+static bool hand_over(struct session *s)
+{
+	event_free(s->readable);
+	s->readable =
+	    event_new(s->loop->base, s->channel->fd, EV_CLOSED | EV_PERSIST, on_closed, s);
+	s->fd = -1;
+	return s->readable != NULL && event_add(s->readable, NULL) == 0;
+}
+
+static void refuse_claims(struct session *s, int r, const struct codec_error *err)
+{
+	enum kvmcpu_hello_status status = r == -EEXIST	 ? KVMCPU_HELLO_OVERLAP
+					  : r == -EPROTO ? KVMCPU_HELLO_INVALID
+							 : KVMCPU_HELLO_LIMIT;
+
+	session_refuse(s, status, r == -ENOMEM ? "the daemon has no memory left" : err->text);
+}
+
+static void device_greet(struct session *s, const struct kvmcpu_hello *hello)
+{
+	struct vm *vm = s->loop->vm;
+	uint64_t mask = hello->device.vcpu_mask ? hello->device.vcpu_mask : all_vcpus(vm);
+	struct claim_table *table;
+	struct codec_error err;
+	char text[100];
+	int r;
+
+	if (mask & ~all_vcpus(vm)) {
+		snprintf(text, sizeof(text), "the Hello names vCPU %d; the VM has %u",
+			 63 - __builtin_clzll(mask), vm->n_vcpus);
+		session_refuse(s, KVMCPU_HELLO_INVALID, text);
+		return;
+	}
+	if (s->rx_behind > 0) {
+		session_refuse(s, KVMCPU_HELLO_INVALID, "bytes follow the Hello; wait for an Exit");
+		return;
+	}
+	s->channel = channel_new(s->fd, s->client_id, s->name);
+	r = s->channel == NULL ? -ENOMEM : prepare(s, hello, mask, &table, &err);
+	if (r < 0) {
+		if (s->channel != NULL) {
+			s->channel->fd = -1; /* stays the session's */
+			channel_unref(s->channel);
+			s->channel = NULL;
+		}
+		refuse_claims(s, r, &err);
+		return;
+	}
+	if (session_welcome(s, NULL, -1) < 0 || !session_queue_empty(s) || !hand_over(s)) {
+		claims_abandon(&vm->claims, table);
+		s->fd = -1;
+		session_end(s);
+		return;
+	}
+	claims_commit(&vm->claims, table);
+	log_info("client %u \"%s\" (pid %d) answers %zu claims", s->client_id, s->name,
+		 (int)s->peer.pid, hello->device.n_claims);
+	loop_kick_all(s->loop);
+}
+
+static void device_frame(struct session *s, const uint8_t *data, size_t size)
+{
+	/* Nothing is read here behind Hello. */
+}
+
+static void device_ended(struct session *s)
+{
+	struct channel *ch = s->channel;
+
+	if (ch == NULL)
+		return;
+	if (ch->fault[0] != '\0')
+		log_warn("client %u \"%s\" is cut off: %s", s->client_id, s->name, ch->fault);
+	else
+		log_info("client %u \"%s\" has gone", s->client_id, s->name);
+	channel_fail(ch, KVMCPU_NOTICE_PROTOCOL, NULL);
+	/* If there is no memory for it, the channel being dead says the same. */
+	(void)claims_orphan(&s->loop->vm->claims, ch);
+	event_free(s->readable); /* before its descriptor can be closed */
+	s->readable = NULL;
+	s->channel = NULL;
+	channel_unref(ch);
+	loop_kick_all(s->loop);
+}
+
+const struct role device_role = {
+	.greet = device_greet,
+	.frame = device_frame,
+	.ended = device_ended,
+	.max_frame = KVMCPU_CONTROL_FRAME_MAX, /* Hello: 16384 claims; Exits are not read here */
+};
+
+void device_reap(struct loop *l)
+{
+	struct session *next;
+
+	for (struct session *s = TAILQ_FIRST(&l->sessions); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, entry);
+		if (s->channel != NULL && atomic_load(&s->channel->dead))
+			session_end(s);
+	}
+}

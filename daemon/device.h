@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Device connections on the loop. The role itself is device_role in session.h.
+ */
+#ifndef KVMCPUD_DEVICE_H
+#define KVMCPUD_DEVICE_H
+
+struct loop;
+
+/* Ends the sessions of channels that a vCPU thread found dead. L only. */
+void device_reap(struct loop *l);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * vCPU threads leave their news where it belongs (finished jobs, dead channels,
+ * settled flags, a stop request) and write to one eventfd; the loop then looks
+ * at all of it. That costs a few loads for each vCPU and saves every queue.
+ */
+#include "config.h"
+
+#include "loop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "channel.h"
+#include "control.h"
+#include "device.h"
+#include "listener.h"
+#include "log.h"
+#include "monitor.h"
+#include "session.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static void finish_jobs(struct vm *vm)
+{
+	struct job *job = atomic_exchange(&vm->finished_jobs, NULL);
+
+	while (job != NULL) {
+		struct job *next = job->next;
+		job->done(job);
+		job = next;
+	}
+}
+
+static bool any_failed(const struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		if (atomic_load(&vm->vcpus[i]->stop_reason) != NULL)
+			return true;
+	return false;
+}
+
+static void end(struct loop *l)
+{
+	l->done = true;
+	event_base_loopbreak(l->base);
+}
+
+static void on_notify(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+	struct vm *vm = l->vm;
+	uint64_t count;
+	bool stop;
+
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+	finish_jobs(vm);
+	device_reap(l);
+	control_check_pauses(l);
+	monitor_pump_all(l);
+	claims_collect(&vm->claims);
+	pthread_mutex_lock(&vm->stop_lock);
+	stop = vm->stop_wanted;
+	pthread_mutex_unlock(&vm->stop_lock);
+	if (stop || (vm->options->exit_on_failure && any_failed(vm)))
+		end(l);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	l->signal = number;
+	end(l);
+}
+
+static struct event *add(struct event *e)
+{
+	if (e != NULL && event_add(e, NULL) < 0) {
+		event_free(e);
+		return NULL;
+	}
+	return e;
+}
+
+/* libevent must tell of a peer's end without reading. */
+static struct event_base *make_base(void)
+{
+	struct event_config *c = event_config_new();
+	struct event_base *base = NULL;
+
+	if (c == NULL)
+		return NULL;
+	if (event_config_require_features(c, EV_FEATURE_EARLY_CLOSE) == 0)
+		base = event_base_new_with_config(c);
+	event_config_free(c);
+	return base;
+}
+
+int loop_create(struct loop *l, struct vm *vm, const char *directory, struct fault *f)
+{
+	*l = (struct loop){ .vm = vm, .next_client_id = 1 };
+	TAILQ_INIT(&l->sessions);
+	l->base = make_base();
+	if (l->base == NULL)
+		return fault_set(f, STATUS_OS, "libevent has no epoll here, or no memory is left");
+	l->notify = add(event_new(l->base, vm->notify_fd, EV_READ | EV_PERSIST, on_notify, l));
+	l->sigterm = add(evsignal_new(l->base, SIGTERM, on_signal, l));
+	l->sigint = add(evsignal_new(l->base, SIGINT, on_signal, l));
+	if (l->notify == NULL || l->sigterm == NULL || l->sigint == NULL) {
+		loop_destroy(l);
+		return fault_set(f, STATUS_OS, "no memory left");
+	}
+	for (int role = KVMCPU_ROLE_DEVICE; role <= KVMCPU_ROLE_CONTROL; role++) {
+		l->listeners[role] = listener_new(l, role, directory, f);
+		if (l->listeners[role] == NULL) {
+			loop_destroy(l);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void loop_run(struct loop *l)
+{
+	if (!l->done)
+		event_base_dispatch(l->base);
+}
+
+void loop_kick_all(struct loop *l)
+{
+	for (uint32_t i = 0; i < l->vm->n_vcpus; i++)
+		vcpu_kick(l->vm->vcpus[i]);
+}
+
+void loop_destroy(struct loop *l)
+{
+	struct session *s;
+
+	if (l->base == NULL)
+		return;
+	for (int role = KVMCPU_ROLE_DEVICE; role <= KVMCPU_ROLE_CONTROL; role++)
+		listener_free(l->listeners[role]);
+	finish_jobs(l->vm);
+	if (l->vm->vcpus[0] != NULL)
+		monitor_pump_all(l); /* the last events */
+	while ((s = TAILQ_FIRST(&l->sessions)) != NULL) {
+		if (s->channel != NULL)
+			channel_fail(s->channel, KVMCPU_NOTICE_STOPPED, "the VM has stopped");
+		session_end(s);
+	}
+	if (l->notify != NULL)
+		event_free(l->notify);
+	if (l->sigterm != NULL)
+		event_free(l->sigterm);
+	if (l->sigint != NULL)
+		event_free(l->sigint);
+	event_base_free(l->base);
+	l->base = NULL;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the daemon is told: the command line, and an INI file with the same
+ * names. Constant once read.
+ */
+#ifndef KVMCPUD_OPTIONS_H
+#define KVMCPUD_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "log.h"
+#include "types.h"
+
+#define OPTIONS_MAX_IMAGES 32 /* picked, not tuned */
+
+enum boot_mode { BOOT_RESET, BOOT_REAL, BOOT_PROTECTED, BOOT_LONG };
+
+struct image {
+	const char *file;
+	kvmcpu_gpa_t gpa;
+};
+
+struct options {
+	const char *name;	 /* "default" unless said */
+	const char *runtime_dir; /* NULL: ${XDG_RUNTIME_DIR:-/run}/kvmcpud */
+	uint64_t memory_bytes;	 /* 128 MiB unless said */
+	uint32_t cpus;		 /* 1 to KVMCPU_MAX_VCPUS */
+	enum kvmcpu_irqchip irqchip;
+	const char *firmware; /* NULL for none */
+	struct image images[OPTIONS_MAX_IMAGES];
+	unsigned n_images;
+	bool has_entry;
+	kvmcpu_gpa_t entry;
+	enum boot_mode mode;
+	bool paused;
+	bool strict;
+	bool exit_on_failure;
+	enum log_level log_level;
+};
+
+/* Reads argv, and the file that --config names, whose lines count as if they
+ * stood before the command line's. The strings live until the process ends.
+ * Returns -1 to go on, or the status with which to exit: after --help and
+ * --version (STATUS_OK), and after a message about what is wrong
+ * (STATUS_USAGE). */
+int options_read(struct options *ret, int argc, char **argv);
+
+#endif

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a vCPU's thread: do what was asked, then enter the guest, serve
+ * the exit, and again; or wait, while it is paused, halted or stopped.
+ *
+ * SIGRTMIN is blocked in this thread but for two places: inside KVM_RUN, by
+ * KVM_SET_SIGNAL_MASK, and inside ppoll in vcpu_wait. In KVM_RUN it stays
+ * pending, so it is taken from the queue after EINTR; nowhere else does anybody
+ * look for one.
+ */
+#include "config.h"
+
+#include "vcpu.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/kvm.h>
+
+#include "exit.h"
+#include "interrupt.h"
+#include "log.h"
+#include "sock.h"
+#include "vm.h"
+#include "x86/boot.h"
+#include "x86/dump.h"
+
+#define KERNEL_SIGSET_BYTES 8 /* the kernel's sigset_t, not libc's */
+
+struct vcpu *vcpu_new(struct vm *vm, uint32_t index, struct fault *f)
+{
+	struct vcpu *v = calloc(1, sizeof(*v));
+	struct exit_record *record = calloc(1, sizeof(*record));
+
+	if (v == NULL || record == NULL || ring_init(&v->ring, VCPU_RING_BYTES) < 0)
+		goto no_memory;
+	v->event_buf = malloc(ring_max_record(&v->ring));
+	if (v->event_buf == NULL)
+		goto no_memory;
+	v->vm = vm;
+	v->index = index;
+	v->record = record;
+	atomic_store(&v->state, KVMCPU_VCPU_RUNNING);
+	atomic_store(&v->pause_wanted, vm->options->paused);
+	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
+	v->run = v->fd < 0 ? MAP_FAILED
+			   : mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run != MAP_FAILED && x86_boot_vcpu(vm, v->fd, index, f) == 0)
+		return v;
+	if (v->fd < 0 || v->run == MAP_FAILED)
+		fault_set(f, STATUS_NO_KVM, "KVM refuses vCPU %u: %s", index, strerror(errno));
+	vcpu_free(v);
+	return NULL;
+no_memory:
+	fault_set(f, STATUS_OS, "no memory for vCPU %u", index);
+	if (v != NULL)
+		ring_free(&v->ring);
+	free(record);
+	free(v);
+	return NULL;
+}
+
+void vcpu_free(struct vcpu *v)
+{
+	if (v == NULL)
+		return;
+	if (v->run != MAP_FAILED)
+		munmap(v->run, v->vm->run_size);
+	if (v->fd >= 0)
+		close(v->fd);
+	ring_free(&v->ring);
+	x86_dump_free(v->dump);
+	free(v->event_buf);
+	free(v->record);
+	free(v);
+}
+
+/* ---- asked by others ---- */
+
+void vcpu_kick(struct vcpu *v)
+{
+	atomic_store(&v->attention, true);
+	if (!atomic_load(&v->interruptible))
+		return; /* it will look before it enters or waits */
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	syscall(SYS_tgkill, getpid(), (pid_t)atomic_load(&v->tid), SIGRTMIN);
+}
+
+void vcpu_quit(struct vcpu *v)
+{
+	atomic_store(&v->quit, true);
+	vcpu_kick(v);
+}
+
+void vcpu_set_paused(struct vcpu *v, bool paused)
+{
+	atomic_store(&v->pause_wanted, paused);
+	vcpu_kick(v);
+}
+
+static void push(_Atomic(struct job *) *list, struct job *job)
+{
+	job->next = atomic_load(list);
+	while (!atomic_compare_exchange_weak(list, &job->next, job))
+		;
+}
+
+void vcpu_post(struct vcpu *v, struct job *job)
+{
+	push(&v->mailbox, job);
+	vcpu_kick(v);
+}
+
+bool vcpu_get_wait(struct vcpu *v, struct kvmcpu_vcpu_status *ret)
+{
+	struct vcpu_wait_info *w = &v->wait_info;
+	const struct claim *claim;
+	uint32_t gen;
+
+	do {
+		gen = atomic_load_explicit(&w->gen, memory_order_acquire) & ~1u;
+		ret->wait.cause = atomic_load_explicit(&w->cause, memory_order_relaxed);
+		ret->wait.since_ns = atomic_load_explicit(&w->since_ns, memory_order_relaxed);
+		ret->wait.kind = atomic_load_explicit(&w->kind, memory_order_relaxed);
+		ret->wait.direction = atomic_load_explicit(&w->direction, memory_order_relaxed);
+		ret->wait.size_bytes = atomic_load_explicit(&w->size, memory_order_relaxed);
+		ret->wait.exit_seq = atomic_load_explicit(&w->exit_seq, memory_order_relaxed);
+		ret->wait.address = atomic_load_explicit(&w->address, memory_order_relaxed);
+		claim = atomic_load_explicit(&w->claim, memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
+	} while (gen != atomic_load_explicit(&w->gen, memory_order_relaxed));
+	if (ret->wait.cause == KVMCPU_WAIT_NONE)
+		return false;
+	ret->wait.claim = claim->name;
+	ret->wait.client = claim->client;
+	ret->wait.client_id = claim->client_id;
+	return true;
+}
+
+/* ---- V from here on ---- */
+
+static void set(_Atomic uint64_t *field, uint64_t value)
+{
+	atomic_store_explicit(field, value, memory_order_relaxed);
+}
+
+static void set32(_Atomic uint32_t *field, uint32_t value)
+{
+	atomic_store_explicit(field, value, memory_order_relaxed);
+}
+
+static void wait_info_begin(struct vcpu_wait_info *w)
+{
+	set32(&w->gen, w->gen + 1);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void wait_info_end(struct vcpu_wait_info *w)
+{
+	atomic_store_explicit(&w->gen, w->gen + 1, memory_order_release);
+}
+
+void vcpu_tell_wait(struct vcpu *v, enum kvmcpu_wait_cause cause, const struct kvmcpu_exit *x,
+		    const struct claim *claim)
+{
+	struct vcpu_wait_info *w = &v->wait_info;
+	/* A wait that goes on for another reason began when it began. */
+	bool again = w->exit_seq == x->seq;
+
+	wait_info_begin(w);
+	set32(&w->cause, cause);
+	if (!again)
+		set(&w->since_ns, x->left_ns);
+	set32(&w->kind, x->kind);
+	set32(&w->direction, x->direction);
+	set32(&w->size, x->size * x->count);
+	set(&w->exit_seq, x->seq);
+	set(&w->address, x->address);
+	atomic_store_explicit(&w->claim, claim, memory_order_relaxed);
+	wait_info_end(w);
+}
+
+void vcpu_tell_wait_cause(struct vcpu *v, enum kvmcpu_wait_cause cause)
+{
+	wait_info_begin(&v->wait_info);
+	set32(&v->wait_info.cause, cause);
+	wait_info_end(&v->wait_info);
+}
+
+void vcpu_add_ticks(struct vcpu *v, uint64_t ticks)
+{
+	stat_add(&v->tick, ticks);
+}
+
+static void write_event(struct vcpu *v, const struct ring_tag *tag, int size)
+{
+	assert(size > 0);
+	if (ring_write(&v->ring, tag, v->event_buf, (size_t)size))
+		vm_notify(v->vm);
+}
+
+static void count_times(struct vcpu *v, const struct exit_record *rec, uint64_t reentered_ns)
+{
+	hist_add(&v->stats.to_sent, rec->sent_ns - rec->left_ns);
+	hist_add(&v->stats.to_replied, rec->replied_ns - rec->sent_ns);
+	hist_add(&v->stats.to_reentered, reentered_ns - rec->replied_ns);
+}
+
+void vcpu_publish(struct vcpu *v, uint64_t reentered_ns)
+{
+	struct exit_record *rec = v->record;
+	struct codec_exit_event e;
+
+	if (!rec->due)
+		return;
+	rec->due = false;
+	if (rec->by_client)
+		count_times(v, rec, reentered_ns);
+	e = (struct codec_exit_event){
+		.seq = ring_next_seq(&v->ring),
+		.vcpu = v->index,
+		.exit = v->frame + FRAME_HEADER_MAX,
+		.exit_size = v->exit_size,
+		.reply = rec->reply_size > 0 ? rec->reply : NULL,
+		.reply_size = rec->reply_size,
+		.sent_after_ns = rec->sent_ns - rec->left_ns,
+		.replied_after_ns = rec->replied_ns - rec->left_ns,
+		.reentered_after_ns = reentered_ns - rec->left_ns,
+		.answered_by = rec->answered_by,
+		.claim_id = rec->claim_id,
+		.client_id = rec->client_id,
+		.dump = rec->dump,
+	};
+	write_event(v, &rec->tag,
+		    codec_pack_exit_event(&e, v->event_buf, ring_max_record(&v->ring)));
+}
+
+static void tell_state(struct vcpu *v, enum kvmcpu_vcpu_state from, enum kvmcpu_vcpu_state to)
+{
+	struct kvmcpu_event e = {
+		.kind = KVMCPU_EVENT_STATE,
+		.vcpu = v->index,
+		.state = { from, to, sock_now_ns(), v->tick, 0, v->paused },
+	};
+	static const struct ring_tag tag = { 0 };
+
+	vcpu_publish(v, e.state.at_ns);
+	e.seq = ring_next_seq(&v->ring);
+	if (to == KVMCPU_VCPU_WAITING_REPLY)
+		e.state.exit_seq = v->exit_seq;
+	write_event(v, &tag, codec_pack_state_event(&e, v->event_buf, ring_max_record(&v->ring)));
+}
+
+/* Whether an exit's times tell of being in this state. */
+static bool told_by_exit(enum kvmcpu_vcpu_state state)
+{
+	return state == KVMCPU_VCPU_RUNNING || state == KVMCPU_VCPU_RUNNING_SERVICE ||
+	       state == KVMCPU_VCPU_RUNNING_SERVICE_COMPLETION;
+}
+
+void vcpu_set_state(struct vcpu *v, enum kvmcpu_vcpu_state state)
+{
+	enum kvmcpu_vcpu_state from = atomic_load_explicit(&v->state, memory_order_relaxed);
+
+	if (from == state)
+		return;
+	set32(&v->state, state);
+	if (!told_by_exit(from) || !told_by_exit(state))
+		tell_state(v, from, state);
+}
+
+void vcpu_stop(struct vcpu *v, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(v->stop_text, sizeof(v->stop_text), format, args);
+	va_end(args);
+	v->stopped = true;
+	log_error("vCPU %u stopped for good: %s", v->index, v->stop_text);
+	x86_dump_free(v->dump);
+	v->dump = x86_dump_take(v, v->stop_text);
+	if (v->dump != NULL) {
+		x86_dump_log(x86_dump_get(v->dump));
+		v->record->dump = x86_dump_get(v->dump);
+	}
+	atomic_store_explicit(&v->stop_reason, v->stop_text, memory_order_release);
+}
+
+/* The jobs of the mailbox, oldest first. */
+static void run_jobs(struct vcpu *v)
+{
+	struct job *job = atomic_exchange(&v->mailbox, NULL), *oldest = NULL;
+
+	while (job != NULL) {
+		struct job *next = job->next;
+		job->next = oldest;
+		oldest = job;
+		job = next;
+	}
+	while (oldest != NULL) {
+		struct job *next = oldest->next;
+		oldest->run(v, oldest);
+		push(&v->vm->finished_jobs, oldest);
+		vm_notify(v->vm);
+		oldest = next;
+	}
+}
+
+static void note_pause(struct vcpu *v)
+{
+	bool wanted = atomic_load(&v->pause_wanted);
+	enum kvmcpu_vcpu_state state = atomic_load_explicit(&v->state, memory_order_relaxed);
+
+	if (wanted == atomic_load(&v->paused))
+		return;
+	if (!wanted)
+		atomic_store(&v->settled, false);
+	atomic_store(&v->paused, wanted);
+	if (wanted && state == KVMCPU_VCPU_RUNNING_SERVICE)
+		vcpu_set_state(v, KVMCPU_VCPU_WAITING_REPLY);
+	else
+		tell_state(v, state, state);
+	vm_notify(v->vm);
+}
+
+/* Does what was asked since the last time. 0, or -ECANCELED to end. */
+static int attend(struct vcpu *v)
+{
+	if (!atomic_exchange(&v->attention, false))
+		return 0;
+	if (atomic_load(&v->quit))
+		return -ECANCELED;
+	interrupt_take_posted(v);
+	run_jobs(v);
+	note_pause(v);
+	return 0;
+}
+
+static void drop_stale_signals(void)
+{
+	static const struct timespec now = { 0 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	while (sigtimedwait(&set, NULL, &now) > 0)
+		;
+}
+
+int vcpu_wait(struct vcpu *v, int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int r = attend(v);
+
+	if (r < 0)
+		return r;
+	atomic_store(&v->interruptible, 1);
+	if (!atomic_load(&v->attention)) {
+		r = ppoll(&p, 1, NULL, &v->wait_mask);
+		if (r < 0 && errno == EINTR)
+			drop_stale_signals();
+	}
+	atomic_store(&v->interruptible, 0);
+	return attend(v);
+}
+
+/* Completes the access that KVM has pending, without entering the guest. That
+ * may turn up a further part of it, which is served like any other. */
+static int half_entry(struct vcpu *v)
+{
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	vcpu_publish(v, sock_now_ns());
+	v->completion_due = false;
+	int r = ioctl(v->fd, KVM_RUN, 0);
+	stat_add(&v->stats.num_vm_half_entries, 1);
+	if (r == 0)
+		return exit_serve(v, v->run->exit_reason, sock_now_ns());
+	if (errno != EINTR && errno != EAGAIN)
+		vcpu_stop(v, "KVM_RUN fails: %s", strerror(errno));
+	return 0;
+}
+
+static int settle(struct vcpu *v)
+{
+	while (v->completion_due && !v->stopped) {
+		int r = half_entry(v);
+		if (r < 0)
+			return r;
+	}
+	if (!v->stopped && !v->halted)
+		vcpu_set_state(v, KVMCPU_VCPU_RUNNING);
+	if (!atomic_load(&v->settled)) {
+		vcpu_publish(v, sock_now_ns());
+		atomic_store(&v->settled, true);
+		vm_notify(v->vm);
+	}
+	return 0;
+}
+
+static int enter(struct vcpu *v)
+{
+	uint64_t now;
+	int r;
+
+	interrupt_deliver(v);
+	vcpu_set_state(v, KVMCPU_VCPU_RUNNING);
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
+	atomic_store(&v->interruptible, 1);
+	if (atomic_load(&v->attention)) {
+		atomic_store(&v->interruptible, 0);
+		return 0;
+	}
+	now = sock_now_ns();
+	vcpu_publish(v, now);
+	if (atomic_load_explicit(&v->first_entry_ns, memory_order_relaxed) == 0)
+		set(&v->first_entry_ns, now);
+	v->completion_due = false;
+	r = ioctl(v->fd, KVM_RUN, 0);
+	now = sock_now_ns();
+	atomic_store(&v->interruptible, 0);
+	if (r == 0) {
+		stat_add(&v->stats.num_vm_exits, 1);
+		return exit_serve(v, v->run->exit_reason, now);
+	}
+	if (errno == EINTR) {
+		drop_stale_signals();
+		stat_add(&v->stats.num_vm_exits, 1);
+		stat_add(&v->stats.num_exit_signal, 1);
+		return exit_serve(v, KVM_EXIT_INTR, now);
+	}
+	if (errno != EAGAIN) /* a secondary vCPU that was just started says that */
+		vcpu_stop(v, "KVM_RUN fails: %s", strerror(errno));
+	return 0;
+}
+
+static int step(struct vcpu *v)
+{
+	int r = attend(v);
+
+	if (r < 0)
+		return r;
+	if (v->stopped) {
+		vcpu_set_state(v, KVMCPU_VCPU_STOPPED);
+	} else if (v->halted) {
+		vcpu_set_state(v, KVMCPU_VCPU_IDLE);
+	} else if (!atomic_load(&v->paused)) {
+		return enter(v);
+	}
+	if (atomic_load(&v->paused)) {
+		r = settle(v);
+		if (r < 0)
+			return r;
+	}
+	return vcpu_wait(v, -1, 0);
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu-%u", v->index);
+	pthread_setname_np(pthread_self(), name);
+	atomic_store(&v->tid, (uint32_t)gettid());
+	atomic_store(&v->attention, true);
+	while (step(v) == 0)
+		;
+	/* What is left in the mailbox is answered, so that nobody waits for it. */
+	run_jobs(v);
+	vcpu_publish(v, sock_now_ns());
+	claims_release(&v->hold);
+	return NULL;
+}
+
+static int set_signal_mask(struct vcpu *v)
+{
+	struct {
+		struct kvm_signal_mask head;
+		sigset_t set;
+	} mask = { .head.len = KERNEL_SIGSET_BYTES };
+
+	sigfillset(&v->wait_mask);
+	sigdelset(&v->wait_mask, SIGRTMIN);
+	memcpy(mask.head.sigset, &v->wait_mask, KERNEL_SIGSET_BYTES);
+	return ioctl(v->fd, KVM_SET_SIGNAL_MASK, &mask);
+}
+
+int vcpu_start(struct vcpu *v, struct fault *f)
+{
+	int r;
+
+	if (set_signal_mask(v) < 0)
+		return fault_set(f, STATUS_NO_KVM, "KVM_SET_SIGNAL_MASK fails: %s", strerror(errno));
+	r = pthread_create(&v->thread, NULL, vcpu_main, v);
+	if (r != 0)
+		return fault_set(f, STATUS_OS, "cannot start the thread of vCPU %u: %s", v->index,
+				 strerror(r));
+	v->started = true;
+	return 0;
+}
+
+void vcpu_join(struct vcpu *v)
+{
+	if (v->started)
+		pthread_join(v->thread, NULL);
+	v->started = false;
+}

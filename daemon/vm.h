@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The virtual machine: KVM's descriptors, guest memory, the vCPUs, and the few
+ * things that vCPU threads tell the event loop.
+ *
+ * Two kinds of thread meet here: V, one per vCPU, and L, the event loop, which
+ * is the main thread. "const" below means set before the first V starts.
+ */
+#ifndef KVMCPUD_VM_H
+#define KVMCPUD_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "claim.h"
+#include "fault.h"
+#include "memory.h"
+#include "options.h"
+
+struct vcpu;
+struct job;
+
+#define VM_TICKS_PER_SECOND 1000000000000ull /* a tick is a picosecond */
+#define VM_MAX_NOTES 4
+
+struct vm {
+	const struct options *options; /* const; borrowed */
+	int kvm_fd, fd;		       /* const; owned */
+	size_t run_size;	       /* const; bytes of a vCPU's kvm_run mapping */
+	struct memory memory;	       /* layout const */
+	struct vcpu *vcpus[KVMCPU_MAX_VCPUS];
+	uint32_t n_vcpus;		/* const */
+	uint64_t started_ns;		/* const */
+	const char *notes[VM_MAX_NOTES]; /* const; degraded modes, for status */
+	size_t n_notes;			/* const */
+	struct claims claims;		/* see claim.h */
+
+	/* V tells L: something below, or in some vcpu, has changed. */
+	int notify_fd;			    /* const; owned; an eventfd */
+	_Atomic(struct job *) finished_jobs; /* V pushes, L takes all */
+	pthread_mutex_t stop_lock;
+	bool stop_wanted;			/* stop_lock */
+	uint32_t stop_code;			/* stop_lock */
+	char stop_reason[KVMCPU_MAX_REASON + 1]; /* stop_lock */
+};
+
+/* Opens KVM, makes the VM and its memory and loads what options name. -1 with
+ * fault set and nothing held. */
+int vm_create(struct vm *vm, const struct options *options, struct fault *f);
+void vm_destroy(struct vm *vm);
+/* Makes the vCPUs; their threads wait until vm_start. */
+int vm_create_vcpus(struct vm *vm, struct fault *f);
+int vm_start(struct vm *vm, struct fault *f);
+/* Ends every vCPU thread and waits for it. L only; blocks for as long as it
+ * takes to leave the guest. */
+void vm_join(struct vm *vm);
+
+/* Wakes L. Any thread. */
+void vm_notify(struct vm *vm);
+/* Asks L to end the daemon with this status; the first request counts. Any
+ * thread. reason may be NULL. */
+void vm_request_stop(struct vm *vm, uint32_t code, const char *reason);
+
+/* What a client is told of the VM; strings are borrowed. */
+void vm_info(const struct vm *vm, struct kvmcpu_vm_info *ret);
+void vm_memory_map(const struct vm *vm, struct kvmcpu_memory_map *ret);
+
+/* Whether an effect fits this VM, and applying it. check returns 0 or -EPROTO
+ * with err set, and -ENOTSUP for what this configuration cannot do. Both from
+ * any thread; neither blocks. */
+int vm_check_effect(const struct vm *vm, const struct kvmcpu_effect *e, struct codec_error *err);
+void vm_apply_effect(struct vm *vm, const struct kvmcpu_effect *e);
+
+#endif
