@@ -34,6 +34,7 @@
 #define KVMCPU_MAX_STOP_CODE 63		    /* sysexits(3) begin at 64 */
 #define KVMCPU_DEVICE_FRAME_MAX 65536	    /* bytes, device.sock */
 #define KVMCPU_CONTROL_FRAME_MAX (1u << 20) /* bytes, the other two */
+#define KVMCPU_HELLO_FRAME_MAX (1u << 20)   /* bytes, the first frame on each */
 #define KVMCPU_PIO_MAX 4096		    /* bytes: the page that KVM hands out */
 
 /* A guest-physical address: not a pointer of this process. */

@@ -154,7 +154,7 @@ const struct role device_role = {
 	.greet = device_greet,
 	.frame = device_frame,
 	.ended = device_ended,
-	.max_frame = KVMCPU_CONTROL_FRAME_MAX, /* Hello: 16384 claims; Exits are not read here */
+	.max_frame = KVMCPU_HELLO_FRAME_MAX, /* the only one that is read here */
 };
 
 void device_reap(struct loop *l)

@@ -143,7 +143,8 @@ static void take_answer(struct vcpu *v, const struct kvmcpu_exit *x, const struc
 {
 	a->ok = r->status != KVMCPU_REPLY_BUS_ERROR;
 	make_data(a, x, a->ok ? 0 : UINT64_MAX);
-	memcpy(a->made, r->data, r->data_size);
+	if (r->data_size > 0)
+		memcpy(a->made, r->data, r->data_size);
 	account(v, x, claim, r);
 	for (size_t i = 0; i < r->n_effects; i++)
 		vm_apply_effect(v->vm, &r->effects[i]);

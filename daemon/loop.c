@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -140,10 +141,13 @@ void loop_kick_all(struct loop *l)
 
 void loop_destroy(struct loop *l)
 {
+	char text[KVMCPU_MAX_REASON + 32];
 	struct session *s;
 
 	if (l->base == NULL)
 		return;
+	snprintf(text, sizeof(text), "the VM has stopped%s%s", *l->vm->stop_reason ? ": " : "",
+		 l->vm->stop_reason);
 	for (int role = KVMCPU_ROLE_DEVICE; role <= KVMCPU_ROLE_CONTROL; role++)
 		listener_free(l->listeners[role]);
 	finish_jobs(l->vm);
@@ -151,7 +155,7 @@ void loop_destroy(struct loop *l)
 		monitor_pump_all(l); /* the last events */
 	while ((s = TAILQ_FIRST(&l->sessions)) != NULL) {
 		if (s->channel != NULL)
-			channel_fail(s->channel, KVMCPU_NOTICE_STOPPED, "the VM has stopped");
+			channel_fail(s->channel, KVMCPU_NOTICE_STOPPED, text);
 		session_end(s);
 	}
 	if (l->notify != NULL)

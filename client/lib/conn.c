@@ -253,13 +253,13 @@ static int refusal(struct conn *c, const struct kvmcpu_hello_reply *reply)
 
 static int send_hello(struct conn *c, const struct kvmcpu_hello *hello, uint64_t deadline_ns)
 {
-	int n = codec_pack_hello(hello, conn_body(c), c->frame_max);
+	int n = codec_pack_hello(hello, conn_body(c), KVMCPU_HELLO_FRAME_MAX);
 
 	if (n == -ENOSPC)
 		return conn_fail(c, -EINVAL,
-				 "the Hello is longer than a frame of %zu bytes: claim larger "
+				 "the Hello is longer than a frame of %u bytes: claim larger "
 				 "ranges, or spread the claims over several channels",
-				 c->frame_max);
+				 KVMCPU_HELLO_FRAME_MAX);
 	if (n < 0)
 		return conn_fail(c, n, "cannot make a Hello of these options: %s", strerror(-n));
 	return conn_send(c, (size_t)n, deadline_ns);
@@ -327,7 +327,7 @@ int conn_open(struct conn *c, const struct kvmcpu_peer *peer, const char *file, 
 	c->frame_max = frame_max;
 	c->in_size = FRAME_HEADER_MAX + frame_max;
 	c->in = malloc(c->in_size);
-	c->out = malloc(FRAME_HEADER_MAX + frame_max);
+	c->out = malloc(FRAME_HEADER_MAX + KVMCPU_HELLO_FRAME_MAX);
 	c->takes_fd = true;
 	c->timeout_ns = peer->timeout_ns != 0 ? peer->timeout_ns : DEFAULT_TIMEOUT_NS;
 	r = open_and_greet(c, peer, file, hello);

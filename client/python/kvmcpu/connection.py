@@ -59,6 +59,7 @@ class Connection:
         self._receive_into = self._recvmsg if takes_descriptors else sock.recv_into
         self._descriptors = collections.deque()
         self.limit = limit
+        self.greeted = False
 
     def fileno(self):
         """The socket's descriptor: readable when a message, or the end, is there."""
@@ -76,9 +77,10 @@ class Connection:
 
     def send_bytes(self, payload):
         """Sends one message that is serialised already."""
-        if len(payload) > self.limit:
+        limit = self.limit if self.greeted else schema.HELLO_FRAME_MAX
+        if len(payload) > limit:
             raise ValueError(
-                f"a message of {len(payload)} bytes: this socket takes {self.limit} at most")
+                f"a message of {len(payload)} bytes: this socket takes {limit} at most")
         try:
             self._socket.sendall(frame(payload))
         except (BrokenPipeError, ConnectionResetError):
@@ -178,6 +180,7 @@ def greet(connection, hello, name=None):
     if reply.status != schema.hello.HELLO_STATUS_OK:
         status = schema.enum_name(schema.hello.HelloStatus, "HELLO_STATUS_", reply.status)
         raise Refused(reply, status)
+    connection.greeted = True
     return reply
 
 

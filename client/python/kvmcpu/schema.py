@@ -22,6 +22,7 @@ PROTOCOL_MINOR = 0
 
 DEVICE_FRAME_MAX = 65536
 STREAM_FRAME_MAX = 1 << 20  # monitor.sock and control.sock
+HELLO_FRAME_MAX = 1 << 20  # the first frame on each of them
 
 MAX_CLAIMS = 16384
 MAX_EFFECTS = 64
