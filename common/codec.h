@@ -21,9 +21,9 @@
 struct codec_arena {
 	uint8_t *base;
 	size_t size, used;
-	size_t limit;		     /* bytes that chunks may take; 0: base is all there is */
-	size_t taken;		     /* bytes in chunks */
-	struct codec_chunk *chunks;  /* owned */
+	size_t limit;		    /* bytes that chunks may take; 0: base is all there is */
+	size_t taken;		    /* bytes in chunks */
+	struct codec_chunk *chunks; /* owned */
 };
 
 /* An arena over the caller's block: malloc-free, for the exit path. */

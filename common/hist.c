@@ -27,9 +27,9 @@ static uint64_t bucket_top(unsigned b)
 	return ((uint64_t)(SUB + (b & (SUB - 1)) + 1) << shift) - 1;
 }
 
-#define ADD(field, n)                                                                              \
-	atomic_store_explicit(&(field),                                                            \
-			      atomic_load_explicit(&(field), memory_order_relaxed) + (n),          \
+#define ADD(field, n)                                                                     \
+	atomic_store_explicit(&(field),                                                   \
+			      atomic_load_explicit(&(field), memory_order_relaxed) + (n), \
 			      memory_order_relaxed)
 
 static void raise_to(_Atomic uint64_t *field, uint64_t value)
@@ -83,7 +83,7 @@ void hist_summary(const struct hist *h, struct kvmcpu_histogram *ret)
 {
 	uint64_t count = atomic_load_explicit(&h->count, memory_order_relaxed);
 
-	*ret = (struct kvmcpu_histogram){ .count = count };
+	*ret = (struct kvmcpu_histogram){.count = count};
 	if (count == 0)
 		return;
 	ret->sum_ns = atomic_load_explicit(&h->sum, memory_order_relaxed);

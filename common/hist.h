@@ -13,7 +13,7 @@
 
 #include "types.h"
 
-#define HIST_SUB_BITS 4 /* 16 buckets for each power of two */
+#define HIST_SUB_BITS 4	 /* 16 buckets for each power of two */
 #define HIST_MAX_BITS 37 /* the last bucket takes 2^37 ns (137 s) and more */
 #define HIST_BUCKETS (((HIST_MAX_BITS - HIST_SUB_BITS + 1) << HIST_SUB_BITS) + 1)
 

@@ -17,8 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const names[] = { "error", "warn", "info", "debug" };
-static const char priorities[] = { '3', '4', '6', '7' }; /* syslog(3) */
+static const char *const names[] = {"error", "warn", "info", "debug"};
+static const char priorities[] = {'3', '4', '6', '7'}; /* syslog(3) */
 
 /* Set before threads, constant afterwards. */
 static const char *log_program = "kvmcpud";

@@ -2,11 +2,10 @@
  *
  * A record is a header of four words (size, number, tag), its bytes padded to
  * words, and its number once more, so that a new reader, which starts at head,
- * knows the number that comes next. Before the writer overwrites a record it moves tail past it, so a
- * reader copies first and then looks at tail: if its record was still behind
- * tail, the copy is whole. All words are relaxed atomics, which are plain moves
- * on x86, because a reader may read what the writer is just writing; two fences
- * make the order of tail, words and head hold:
+ * knows the number that comes next. Before the writer overwrites a record it moves tail past it, so
+ *a reader copies first and then looks at tail: if its record was still behind tail, the copy is
+ *whole. All words are relaxed atomics, which are plain moves on x86, because a reader may read what
+ *the writer is just writing; two fences make the order of tail, words and head hold:
  *
  *	writer: tail, release fence, words, head (release)
  *	reader: head (acquire), words, acquire fence, tail
@@ -48,11 +47,12 @@ static uint64_t span(uint64_t size)
 int ring_init(struct ring *r, size_t size_bytes)
 {
 	assert(size_bytes >= 4096 && (size_bytes & (size_bytes - 1)) == 0);
-	void *map = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *map =
+	    mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (map == MAP_FAILED)
 		return -ENOMEM;
-	*r = (struct ring){ .size = size_bytes, .words = map };
+	*r = (struct ring){.size = size_bytes, .words = map};
 	store(&r->next_seq, 1);
 	store(&r->alarm, UINT64_MAX);
 	return 0;
@@ -177,7 +177,8 @@ int ring_read(const struct ring *r, struct ring_cursor *c, void *buf, uint64_t *
 		get_bytes(r, c->pos + HEADER_WORDS * 8, buf, size);
 		if (still_there(r, c->pos)) {
 			*ret_seq = seq;
-			*ret_tag = (struct ring_tag){ address, (uint32_t)(kinds >> 32), (uint32_t)kinds };
+			*ret_tag =
+			    (struct ring_tag){address, (uint32_t)(kinds >> 32), (uint32_t)kinds};
 			*ret_size = size;
 			c->pos += span(size);
 			c->next_seq = seq + 1;

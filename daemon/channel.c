@@ -56,7 +56,7 @@ void channel_unref(struct channel *ch)
 
 static void send_notice(struct channel *ch, enum kvmcpu_notice code, const char *text)
 {
-	struct kvmcpu_exit x = { .kind = KVMCPU_EXIT_NOTICE, .notice = { code, text } };
+	struct kvmcpu_exit x = {.kind = KVMCPU_EXIT_NOTICE, .notice = {code, text}};
 	uint8_t buf[FRAME_HEADER_MAX + 512], packed[512];
 	int size = codec_pack_exit(&x, packed, sizeof(packed));
 
@@ -182,6 +182,8 @@ static int take_turn(struct channel *ch, struct vcpu *v)
 static int send_frame(struct channel *ch, struct vcpu *v, const uint8_t *frame, size_t size)
 {
 	for (size_t done = 0; done < size;) {
+		if (atomic_load(&ch->dead))
+			return -ENOTCONN;
 		ssize_t n = sock_send_now(ch->fd, frame + done, size - done, -1);
 		if (n > 0) {
 			done += (size_t)n;
@@ -193,8 +195,6 @@ static int send_frame(struct channel *ch, struct vcpu *v, const uint8_t *frame, 
 			channel_fail(ch, KVMCPU_NOTICE_PROTOCOL, NULL);
 			return -ENOTCONN;
 		}
-		if (atomic_load(&ch->dead))
-			return -ENOTCONN;
 	}
 	return 0;
 }
@@ -205,12 +205,14 @@ static int parse_rx(struct channel *ch, size_t *ret_header, size_t *ret_size)
 	int r = frame_parse(ch->rx, ch->rx_used, KVMCPU_DEVICE_FRAME_MAX, ret_header, ret_size);
 
 	if (r == -EMSGSIZE)
-		channel_fail(ch, KVMCPU_NOTICE_PROTOCOL,
-			     "a frame is longer than 65536 bytes; send one ExitReply for each Exit");
+		channel_fail(
+		    ch, KVMCPU_NOTICE_PROTOCOL,
+		    "a frame is longer than 65536 bytes; send one ExitReply for each Exit");
 	else if (r < 0)
-		channel_fail(ch, KVMCPU_NOTICE_PROTOCOL,
-			     "no frame begins with such bytes; send each message behind its length as a "
-			     "varint");
+		channel_fail(
+		    ch, KVMCPU_NOTICE_PROTOCOL,
+		    "no frame begins with such bytes; send each message behind its length as a "
+		    "varint");
 	else if (r == 1 && ch->rx_used > *ret_header + *ret_size) {
 		channel_fail(ch, KVMCPU_NOTICE_PROTOCOL,
 			     "bytes follow the reply; send one ExitReply for each Exit");
@@ -225,8 +227,8 @@ static int receive_frame(struct channel *ch, struct vcpu *v, size_t *ret_header,
 		int r = vcpu_wait(v, ch->fd, POLLIN);
 		if (r < 0)
 			return r;
-		ssize_t n = sock_recv_now(ch->fd, ch->rx + ch->rx_used,
-					  sizeof(ch->rx) - ch->rx_used, NULL);
+		ssize_t n =
+		    sock_recv_now(ch->fd, ch->rx + ch->rx_used, sizeof(ch->rx) - ch->rx_used, NULL);
 		if (n > 0) {
 			ch->rx_used += (size_t)n;
 			r = parse_rx(ch, ret_header, ret_size);
@@ -298,6 +300,8 @@ int channel_call(struct channel *ch, struct vcpu *v, const struct kvmcpu_exit *x
 	}
 	*ret_sent_ns = sock_now_ns();
 	r = send_frame(ch, v, frame - header_size, header_size + size);
+	if (r < 0)
+		*ret_sent_ns = 0; /* not whole, so nobody has seen it */
 	if (r == 0)
 		r = take_reply(ch, v, x, ret, ret_bytes, ret_size);
 	if (r < 0)

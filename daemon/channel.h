@@ -28,8 +28,8 @@ struct channel {
 	_Atomic bool dead;		  /* set once, by whoever notices first */
 	_Atomic uint64_t served;
 
-	pthread_mutex_t turn_lock; /* held for a few instructions */
-	struct vcpu *holder;	   /* turn_lock */
+	pthread_mutex_t turn_lock;		 /* held for a few instructions */
+	struct vcpu *holder;			 /* turn_lock */
 	struct vcpu *first_waiter, *last_waiter; /* turn_lock; through vcpu.next_waiter */
 
 	/* The holder's. */

@@ -30,7 +30,7 @@ struct claim_entry {
 };
 
 struct claim_view {
-	struct claim_entry *entries; /* owned by the first vCPU with this view */
+	struct claim_entry *entries;  /* owned by the first vCPU with this view */
 	uint32_t start[N_SPACES + 1]; /* of each space in entries */
 };
 
@@ -156,7 +156,7 @@ static int view_build(struct claim_view *view, struct claim **sorted, size_t n, 
 			if (sorted[i]->space != space || !(sorted[i]->vcpu_mask >> vcpu & 1))
 				continue;
 			view->entries[used++] =
-			    (struct claim_entry){ sorted[i]->first, sorted[i]->last, sorted[i] };
+			    (struct claim_entry){sorted[i]->first, sorted[i]->last, sorted[i]};
 		}
 	}
 	view->start[N_SPACES] = (uint32_t)used;
@@ -246,7 +246,7 @@ int claims_init(struct claims *c, uint32_t n_vcpus)
 {
 	struct claim **none = calloc(1, sizeof(*none));
 
-	*c = (struct claims){ .next_id = 1, .n_vcpus = n_vcpus };
+	*c = (struct claims){.next_id = 1, .n_vcpus = n_vcpus};
 	struct claim_table *t = none != NULL ? table_new(none, 0, n_vcpus) : NULL;
 	if (t == NULL) {
 		free(none);
@@ -364,13 +364,15 @@ static int cut(struct list *l, const struct claim *e, struct claim **fresh, size
 	return r == 0 ? add_piece(l, e, next, e->last, both) : r;
 }
 
-static int refuse_overlap(const struct claim *wanted, const struct claim *e, struct codec_error *err)
+static int refuse_overlap(const struct claim *wanted, const struct claim *e,
+			  struct codec_error *err)
 {
-	snprintf(err->text, sizeof(err->text),
-		 "%s 0x%llx-0x%llx is claimed as \"%s\" by client %u \"%s\"; claim another range or end "
-		 "that client",
-		 codec_space_name(wanted->space), (unsigned long long)wanted->first,
-		 (unsigned long long)wanted->last, e->name, e->client_id, e->client);
+	snprintf(
+	    err->text, sizeof(err->text),
+	    "%s 0x%llx-0x%llx is claimed as \"%s\" by client %u \"%s\"; claim another range or end "
+	    "that client",
+	    codec_space_name(wanted->space), (unsigned long long)wanted->first,
+	    (unsigned long long)wanted->last, e->name, e->client_id, e->client);
 	return -EEXIST;
 }
 
@@ -398,14 +400,14 @@ static struct claim *claim_from(struct claims *c, struct channel *ch, uint64_t m
 				const struct kvmcpu_claim *w)
 {
 	struct claim seed = {
-		.id = c->next_id,
-		.space = w->space,
-		.first = w->first,
-		.last = w->last,
-		.absence = w->absence,
-		.fill = w->fill,
-		.vcpu_mask = mask,
-		.client_id = ch->client_id,
+	    .id = c->next_id,
+	    .space = w->space,
+	    .first = w->first,
+	    .last = w->last,
+	    .absence = w->absence,
+	    .fill = w->fill,
+	    .vcpu_mask = mask,
+	    .client_id = ch->client_id,
 	};
 	const char *name = w->name != NULL && *w->name != '\0' ? w->name : ch->client;
 
@@ -443,7 +445,7 @@ int claims_prepare(struct claims *c, struct channel *ch, uint64_t vcpu_mask,
 		   const struct kvmcpu_claim *wanted, size_t n, struct claim_table **ret,
 		   struct codec_error *err)
 {
-	struct list fresh = { 0 }, all = { 0 };
+	struct list fresh = {0}, all = {0};
 	int r = 0;
 
 	if (n + claims_count(c) > MAX_CLAIMS) {
@@ -482,7 +484,7 @@ void claims_abandon(struct claims *c, struct claim_table *t)
 int claims_orphan(struct claims *c, const struct channel *ch)
 {
 	const struct claim_table *t = current(c);
-	struct list all = { 0 };
+	struct list all = {0};
 	bool any = false;
 
 	for (size_t i = 0; i < t->n_claims; i++) {
@@ -518,11 +520,11 @@ const struct claim *claims_at(const struct claims *c, size_t i)
 void claim_describe(const struct claim *claim, struct kvmcpu_claim_info *ret)
 {
 	*ret = (struct kvmcpu_claim_info){
-		.claim_id = claim->id,
-		.claim = { claim->space, claim->first, claim->last, claim->name, claim->absence,
-			   claim->fill },
-		.client = claim->client,
-		.client_id = claim_is_absent(claim) ? 0 : claim->client_id,
-		.vcpu_mask = claim->vcpu_mask,
+	    .claim_id = claim->id,
+	    .claim = {claim->space, claim->first, claim->last, claim->name, claim->absence,
+		      claim->fill},
+	    .client = claim->client,
+	    .client_id = claim_is_absent(claim) ? 0 : claim->client_id,
+	    .vcpu_mask = claim->vcpu_mask,
 	};
 }

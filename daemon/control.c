@@ -32,9 +32,9 @@
 struct pending {
 	struct session *session; /* NULL when it has gone */
 	uint64_t id;
-	uint64_t vcpu_mask;   /* pause: those that must settle */
-	struct event *timer;  /* pause; owned */
-	struct job job;	      /* dump */
+	uint64_t vcpu_mask;    /* pause: those that must settle */
+	struct event *timer;   /* pause; owned */
+	struct job job;	       /* dump */
 	struct x86_dump *dump; /* dump; owned */
 };
 
@@ -51,8 +51,8 @@ static void respond_with(struct session *s, const struct kvmcpu_response *r, int
 
 	if (size < 0) {
 		struct kvmcpu_response error = {
-			.id = r->id,
-			.error = { KVMCPU_ERROR_SYSTEM, "the answer is larger than a frame may be" },
+		    .id = r->id,
+		    .error = {KVMCPU_ERROR_SYSTEM, "the answer is larger than a frame may be"},
 		};
 		size = codec_pack_response(&error, response_buf, sizeof(response_buf));
 	}
@@ -67,13 +67,14 @@ static void respond(struct session *s, const struct kvmcpu_response *r)
 
 static void respond_done(struct session *s, uint64_t id)
 {
-	respond(s, &(struct kvmcpu_response){ .id = id, .result = KVMCPU_RESULT_DONE });
+	respond(s, &(struct kvmcpu_response){.id = id, .result = KVMCPU_RESULT_DONE});
 }
 
-__attribute__((format(printf, 4, 5))) static void
-respond_error(struct session *s, uint64_t id, enum kvmcpu_error_code code, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void respond_error(struct session *s, uint64_t id,
+								enum kvmcpu_error_code code,
+								const char *format, ...)
 {
-	struct kvmcpu_response r = { .id = id, .error.code = code };
+	struct kvmcpu_response r = {.id = id, .error.code = code};
 	char text[300];
 	va_list args;
 
@@ -93,7 +94,7 @@ static void call_ping(struct session *s, const struct kvmcpu_request *q, struct 
 
 static void respond_status(struct session *s, uint64_t id, struct codec_arena *a)
 {
-	struct kvmcpu_response r = { .id = id, .result = KVMCPU_RESULT_STATUS };
+	struct kvmcpu_response r = {.id = id, .result = KVMCPU_RESULT_STATUS};
 
 	if (stats_status(s->loop->vm, a, &r.status) < 0)
 		respond_error(s, id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
@@ -108,7 +109,7 @@ static void call_status(struct session *s, const struct kvmcpu_request *q, struc
 
 static void call_stats(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
 {
-	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_STATS };
+	struct kvmcpu_response r = {.id = q->id, .result = KVMCPU_RESULT_STATS};
 
 	if (stats_collect(s->loop->vm, a, &r.stats) < 0)
 		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
@@ -184,7 +185,7 @@ static void call_pause(struct session *s, const struct kvmcpu_request *q, struct
 {
 	struct vm *vm = s->loop->vm;
 	uint32_t ms = q->pause.timeout_ms != 0 ? q->pause.timeout_ms : DEFAULT_PAUSE_MS;
-	struct timeval time = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 	struct pending *p;
 	uint64_t mask;
 
@@ -241,13 +242,14 @@ static void dump_done(struct job *job)
 {
 	struct pending *p = (struct pending *)((char *)job - offsetof(struct pending, job));
 	struct session *s = p->session;
-	struct kvmcpu_response r = { .id = p->id, .result = KVMCPU_RESULT_DUMP };
+	struct kvmcpu_response r = {.id = p->id, .result = KVMCPU_RESULT_DUMP};
 
 	if (s != NULL) {
 		s->pending = NULL;
 		s->inside++;
 		if (p->dump == NULL) {
-			respond_error(s, p->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+			respond_error(s, p->id, KVMCPU_ERROR_SYSTEM,
+				      "the daemon has no memory left");
 		} else {
 			r.dump = *x86_dump_get(p->dump);
 			respond(s, &r);
@@ -274,7 +276,7 @@ static void call_dump(struct session *s, const struct kvmcpu_request *q, struct 
 	}
 	p->session = s;
 	p->id = q->id;
-	p->job = (struct job){ .run = dump_run, .done = dump_done };
+	p->job = (struct job){.run = dump_run, .done = dump_done};
 	s->pending = p;
 	s->busy = true;
 	vcpu_post(vm->vcpus[q->dump.vcpu], &p->job);
@@ -287,7 +289,7 @@ static void call_clients(struct session *s, const struct kvmcpu_request *q, stru
 	struct kvmcpu_client_info *clients =
 	    codec_arena_alloc(a, (l->n_sessions + 1) * sizeof(*clients));
 	struct kvmcpu_claim_info *claims = codec_arena_alloc(a, (n_claims + 1) * sizeof(*claims));
-	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_CLIENTS };
+	struct kvmcpu_response r = {.id = q->id, .result = KVMCPU_RESULT_CLIENTS};
 	struct session *i;
 
 	if (clients == NULL || claims == NULL) {
@@ -295,25 +297,26 @@ static void call_clients(struct session *s, const struct kvmcpu_request *q, stru
 		return;
 	}
 	TAILQ_FOREACH(i, &l->sessions, entry)
-		if (i->greeted)
-			session_describe(i, &clients[n++]);
+	if (i->greeted)
+		session_describe(i, &clients[n++]);
 	for (size_t c = 0; c < n_claims; c++)
 		claim_describe(claims_at(&l->vm->claims, c), &claims[c]);
-	r.clients = (struct kvmcpu_client_list){ clients, n, claims, n_claims };
+	r.clients = (struct kvmcpu_client_list){clients, n, claims, n_claims};
 	respond(s, &r);
 }
 
 static void call_read_memory(struct session *s, const struct kvmcpu_request *q,
 			     struct codec_arena *a)
 {
-	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_MEMORY };
+	struct kvmcpu_response r = {.id = q->id, .result = KVMCPU_RESULT_MEMORY};
 
 	r.memory.address = q->memory.address;
 	r.memory.size = q->memory.size;
 	r.memory.data = memory_at(&s->loop->vm->memory, q->memory.address, q->memory.size, false);
 	if (r.memory.data == NULL)
-		respond_error(s, q->id, KVMCPU_ERROR_RANGE, "%u bytes at 0x%llx are not in guest memory",
-			      q->memory.size, (unsigned long long)q->memory.address);
+		respond_error(s, q->id, KVMCPU_ERROR_RANGE,
+			      "%u bytes at 0x%llx are not in guest memory", q->memory.size,
+			      (unsigned long long)q->memory.address);
 	else
 		respond(s, &r);
 }
@@ -321,12 +324,12 @@ static void call_read_memory(struct session *s, const struct kvmcpu_request *q,
 static void call_write_memory(struct session *s, const struct kvmcpu_request *q,
 			      struct codec_arena *a)
 {
-	uint8_t *to =
-	    memory_at(&s->loop->vm->memory, q->memory.address, q->memory.data_size, true);
+	uint8_t *to = memory_at(&s->loop->vm->memory, q->memory.address, q->memory.data_size, true);
 
 	if (to == NULL) {
-		respond_error(s, q->id, KVMCPU_ERROR_RANGE, "%zu bytes at 0x%llx are not in guest RAM",
-			      q->memory.data_size, (unsigned long long)q->memory.address);
+		respond_error(s, q->id, KVMCPU_ERROR_RANGE,
+			      "%zu bytes at 0x%llx are not in guest RAM", q->memory.data_size,
+			      (unsigned long long)q->memory.address);
 		return;
 	}
 	memcpy(to, q->memory.data, q->memory.data_size);
@@ -336,7 +339,7 @@ static void call_write_memory(struct session *s, const struct kvmcpu_request *q,
 static void call_memory_map(struct session *s, const struct kvmcpu_request *q,
 			    struct codec_arena *a)
 {
-	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_MEMORY_MAP };
+	struct kvmcpu_response r = {.id = q->id, .result = KVMCPU_RESULT_MEMORY_MAP};
 
 	vm_memory_map(s->loop->vm, &r.memory_map);
 	r.memory_map.descriptor_follows = s->takes_descriptors;
@@ -345,7 +348,7 @@ static void call_memory_map(struct session *s, const struct kvmcpu_request *q,
 
 static void call_schema(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
 {
-	struct kvmcpu_response r = { .id = q->id, .result = KVMCPU_RESULT_SCHEMA };
+	struct kvmcpu_response r = {.id = q->id, .result = KVMCPU_RESULT_SCHEMA};
 
 	r.schema.data = schema;
 	r.schema.size = sizeof(schema);
@@ -358,8 +361,9 @@ static void call_effect(struct session *s, const struct kvmcpu_request *q, struc
 	int r = vm_check_effect(s->loop->vm, &q->effect, &err);
 
 	if (r < 0) {
-		respond_error(s, q->id, r == -ENOTSUP ? KVMCPU_ERROR_UNSUPPORTED : KVMCPU_ERROR_RANGE,
-			      "%s", err.text);
+		respond_error(s, q->id,
+			      r == -ENOTSUP ? KVMCPU_ERROR_UNSUPPORTED : KVMCPU_ERROR_RANGE, "%s",
+			      err.text);
 		return;
 	}
 	respond_done(s, q->id);
@@ -367,19 +371,19 @@ static void call_effect(struct session *s, const struct kvmcpu_request *q, struc
 }
 
 static call_fn *const calls[] = {
-	[KVMCPU_CALL_PING] = call_ping,
-	[KVMCPU_CALL_STATUS] = call_status,
-	[KVMCPU_CALL_PAUSE] = call_pause,
-	[KVMCPU_CALL_RESUME] = call_resume,
-	[KVMCPU_CALL_STOP] = call_stop,
-	[KVMCPU_CALL_STATS] = call_stats,
-	[KVMCPU_CALL_DUMP] = call_dump,
-	[KVMCPU_CALL_CLIENTS] = call_clients,
-	[KVMCPU_CALL_READ_MEMORY] = call_read_memory,
-	[KVMCPU_CALL_WRITE_MEMORY] = call_write_memory,
-	[KVMCPU_CALL_MEMORY_MAP] = call_memory_map,
-	[KVMCPU_CALL_SCHEMA] = call_schema,
-	[KVMCPU_CALL_EFFECT] = call_effect,
+    [KVMCPU_CALL_PING] = call_ping,
+    [KVMCPU_CALL_STATUS] = call_status,
+    [KVMCPU_CALL_PAUSE] = call_pause,
+    [KVMCPU_CALL_RESUME] = call_resume,
+    [KVMCPU_CALL_STOP] = call_stop,
+    [KVMCPU_CALL_STATS] = call_stats,
+    [KVMCPU_CALL_DUMP] = call_dump,
+    [KVMCPU_CALL_CLIENTS] = call_clients,
+    [KVMCPU_CALL_READ_MEMORY] = call_read_memory,
+    [KVMCPU_CALL_WRITE_MEMORY] = call_write_memory,
+    [KVMCPU_CALL_MEMORY_MAP] = call_memory_map,
+    [KVMCPU_CALL_SCHEMA] = call_schema,
+    [KVMCPU_CALL_EFFECT] = call_effect,
 };
 
 static void control_greet(struct session *s, const struct kvmcpu_hello *hello)
@@ -391,7 +395,7 @@ static void control_frame(struct session *s, const uint8_t *data, size_t size)
 {
 	struct codec_arena a;
 	struct codec_error err;
-	struct kvmcpu_request q = { 0 };
+	struct kvmcpu_request q = {0};
 	int r;
 
 	codec_arena_growing(&a, ARENA_LIMIT);
@@ -426,8 +430,8 @@ static void control_ended(struct session *s)
 }
 
 const struct role control_role = {
-	.greet = control_greet,
-	.frame = control_frame,
-	.ended = control_ended,
-	.max_frame = KVMCPU_CONTROL_FRAME_MAX,
+    .greet = control_greet,
+    .frame = control_frame,
+    .ended = control_ended,
+    .max_frame = KVMCPU_CONTROL_FRAME_MAX,
 };

@@ -38,7 +38,7 @@ static void reap_hung_up(struct loop *l)
 		next = TAILQ_NEXT(s, entry);
 		if (s->channel == NULL)
 			continue;
-		struct pollfd p = { .fd = s->channel->fd, .events = POLLRDHUP };
+		struct pollfd p = {.fd = s->channel->fd, .events = POLLRDHUP};
 		if (poll(&p, 1, 0) > 0)
 			session_end(s);
 	}
@@ -48,15 +48,15 @@ static int prepare(struct session *s, const struct kvmcpu_hello *hello, uint64_t
 		   struct claim_table **ret, struct codec_error *err)
 {
 	struct claims *c = &s->loop->vm->claims;
-	int r = claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims, ret,
-			       err);
+	int r = claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims,
+			       ret, err);
 
 	if (r != -EEXIST)
 		return r;
 	/* A client may come back sooner than the loop hears that it went. */
 	reap_hung_up(s->loop);
-	return claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims, ret,
-			      err);
+	return claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims,
+			      ret, err);
 }
 
 static uint64_t all_vcpus(const struct vm *vm)
@@ -143,7 +143,8 @@ static void device_ended(struct session *s)
 	channel_fail(ch, KVMCPU_NOTICE_PROTOCOL, NULL);
 	/* If there is no memory for it, the channel being dead says the same. */
 	(void)claims_orphan(&s->loop->vm->claims, ch);
-	event_free(s->readable); /* before its descriptor can be closed */
+	if (s->readable != NULL)
+		event_free(s->readable); /* before its descriptor can be closed */
 	s->readable = NULL;
 	s->channel = NULL;
 	channel_unref(ch);
@@ -151,10 +152,10 @@ static void device_ended(struct session *s)
 }
 
 const struct role device_role = {
-	.greet = device_greet,
-	.frame = device_frame,
-	.ended = device_ended,
-	.max_frame = KVMCPU_HELLO_FRAME_MAX, /* the only one that is read here */
+    .greet = device_greet,
+    .frame = device_frame,
+    .ended = device_ended,
+    .max_frame = KVMCPU_HELLO_FRAME_MAX, /* the only one that is read here */
 };
 
 void device_reap(struct loop *l)

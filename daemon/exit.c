@@ -78,10 +78,10 @@ static void record_made(struct exit_record *rec, const struct kvmcpu_exit *x, st
 			enum kvmcpu_answerer by)
 {
 	struct kvmcpu_reply r = {
-		.seq = x->seq,
-		.status = a->ok ? KVMCPU_REPLY_OK : KVMCPU_REPLY_BUS_ERROR,
-		.data = a->made,
-		.data_size = wanted_bytes(x),
+	    .seq = x->seq,
+	    .status = a->ok ? KVMCPU_REPLY_OK : KVMCPU_REPLY_BUS_ERROR,
+	    .data = a->made,
+	    .data_size = wanted_bytes(x),
 	};
 	int size = codec_pack_reply(&r, rec->reply, sizeof(rec->reply));
 
@@ -158,7 +158,8 @@ static void mark_redelivered(struct vcpu *v, struct kvmcpu_exit *x, const struct
 	if (x->redelivered)
 		return;
 	x->redelivered = true;
-	int size = codec_mark_redelivered(v->frame + FRAME_HEADER_MAX, v->exit_size, VCPU_FRAME_SIZE);
+	int size =
+	    codec_mark_redelivered(v->frame + FRAME_HEADER_MAX, v->exit_size, VCPU_FRAME_SIZE);
 	if (size > 0)
 		v->exit_size = (size_t)size;
 }
@@ -175,8 +176,11 @@ static int offer(struct vcpu *v, struct kvmcpu_exit *x, const struct claim *clai
 	rec->sent_ns = 0;
 	r = channel_call(claim->channel, v, x, v->frame + FRAME_HEADER_MAX, v->exit_size, &reply,
 			 &bytes, &rec->reply_size, &rec->sent_ns);
-	if (r == -ENOTCONN && rec->sent_ns != 0)
-		mark_redelivered(v, x, claim);
+	if (r == -ENOTCONN) {
+		if (rec->sent_ns != 0)
+			mark_redelivered(v, x, claim);
+		vm_notify(v->vm); /* L may not know yet */
+	}
 	if (r < 0)
 		return r;
 	rec->replied_ns = sock_now_ns();
@@ -281,7 +285,7 @@ static void begin_record(struct vcpu *v, const struct exit_type *type, const str
 
 	rec->due = false;
 	rec->by_client = false;
-	rec->tag = (struct ring_tag){ x->address, x->kind, type->space };
+	rec->tag = (struct ring_tag){x->address, x->kind, type->space};
 	rec->left_ns = rec->sent_ns = rec->replied_ns = x->left_ns;
 	rec->answered_by = KVMCPU_ANSWERED_BY_DAEMON;
 	rec->claim_id = rec->client_id = 0;
@@ -293,12 +297,12 @@ int exit_serve(struct vcpu *v, uint32_t reason, uint64_t left_ns)
 {
 	const struct exit_type *type = exit_type_of(reason);
 	struct kvmcpu_exit x = {
-		.seq = atomic_load_explicit(&v->exit_seq, memory_order_relaxed) + 1,
-		.tick = atomic_load_explicit(&v->tick, memory_order_relaxed),
-		.left_ns = left_ns,
-		.vcpu = v->index,
-		.kind = type->kind,
-		.count = 1,
+	    .seq = atomic_load_explicit(&v->exit_seq, memory_order_relaxed) + 1,
+	    .tick = atomic_load_explicit(&v->tick, memory_order_relaxed),
+	    .left_ns = left_ns,
+	    .vcpu = v->index,
+	    .kind = type->kind,
+	    .count = 1,
 	};
 	int size, r = 0;
 

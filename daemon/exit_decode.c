@@ -24,7 +24,8 @@ static void decode_io(struct kvm_run *run, struct kvmcpu_exit *x)
 	}
 }
 
-static void finish_io(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data, bool ok)
+static void finish_io(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
+		      bool ok)
 {
 	if (x->direction == KVMCPU_READ)
 		memcpy((uint8_t *)run + run->io.data_offset, data, (size_t)x->size * x->count);
@@ -74,7 +75,8 @@ static void decode_msr(struct kvm_run *run, struct kvmcpu_exit *x)
 	}
 }
 
-static void finish_msr(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data, bool ok)
+static void finish_msr(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
+		       bool ok)
 {
 	run->msr.error = !ok;
 	if (x->direction == KVMCPU_READ)
@@ -126,25 +128,34 @@ static void decode_nothing(struct kvm_run *run, struct kvmcpu_exit *x)
 {
 }
 
-#define ASK(kind, space, name) { kind, space, true, false, decode_##name, finish_##name }
-#define OURS(kind) { kind, 0, false, false, decode_nothing, NULL }
-#define FATAL(kind, name) { kind, 0, false, true, decode_##name, NULL }
+#define ASK(kind, space, name)                                         \
+	{                                                              \
+		kind, space, true, false, decode_##name, finish_##name \
+	}
+#define OURS(kind)                                          \
+	{                                                   \
+		kind, 0, false, false, decode_nothing, NULL \
+	}
+#define FATAL(kind, name)                                 \
+	{                                                 \
+		kind, 0, false, true, decode_##name, NULL \
+	}
 
 static const struct exit_type types[] = {
-	[KVM_EXIT_IO] = ASK(KVMCPU_EXIT_PIO, KVMCPU_SPACE_PIO, io),
-	[KVM_EXIT_MMIO] = ASK(KVMCPU_EXIT_MMIO, KVMCPU_SPACE_MMIO, mmio),
-	[KVM_EXIT_HYPERCALL] = ASK(KVMCPU_EXIT_HYPERCALL, KVMCPU_SPACE_HYPERCALL, hypercall),
-	[KVM_EXIT_X86_RDMSR] = ASK(KVMCPU_EXIT_MSR, KVMCPU_SPACE_MSR, msr),
-	[KVM_EXIT_X86_WRMSR] = ASK(KVMCPU_EXIT_MSR, KVMCPU_SPACE_MSR, msr),
-	[KVM_EXIT_HLT] = { KVMCPU_EXIT_HALT, KVMCPU_SPACE_HALT, false, false, decode_nothing, NULL },
-	[KVM_EXIT_IRQ_WINDOW_OPEN] = OURS(KVMCPU_EXIT_IRQ_WINDOW),
-	[KVM_EXIT_INTR] = OURS(KVMCPU_EXIT_INTERRUPTED),
-	[KVM_EXIT_SHUTDOWN] = FATAL(KVMCPU_EXIT_SHUTDOWN, nothing),
-	[KVM_EXIT_SYSTEM_EVENT] = FATAL(KVMCPU_EXIT_SYSTEM_EVENT, system_event),
-	[KVM_EXIT_DEBUG] = FATAL(KVMCPU_EXIT_DEBUG, debug),
-	[KVM_EXIT_FAIL_ENTRY] = FATAL(KVMCPU_EXIT_FAIL_ENTRY, fail_entry),
-	[KVM_EXIT_INTERNAL_ERROR] = FATAL(KVMCPU_EXIT_INTERNAL_ERROR, internal_error),
-	[KVM_EXIT_EXCEPTION] = FATAL(KVMCPU_EXIT_EXCEPTION, exception),
+    [KVM_EXIT_IO] = ASK(KVMCPU_EXIT_PIO, KVMCPU_SPACE_PIO, io),
+    [KVM_EXIT_MMIO] = ASK(KVMCPU_EXIT_MMIO, KVMCPU_SPACE_MMIO, mmio),
+    [KVM_EXIT_HYPERCALL] = ASK(KVMCPU_EXIT_HYPERCALL, KVMCPU_SPACE_HYPERCALL, hypercall),
+    [KVM_EXIT_X86_RDMSR] = ASK(KVMCPU_EXIT_MSR, KVMCPU_SPACE_MSR, msr),
+    [KVM_EXIT_X86_WRMSR] = ASK(KVMCPU_EXIT_MSR, KVMCPU_SPACE_MSR, msr),
+    [KVM_EXIT_HLT] = {KVMCPU_EXIT_HALT, KVMCPU_SPACE_HALT, false, false, decode_nothing, NULL},
+    [KVM_EXIT_IRQ_WINDOW_OPEN] = OURS(KVMCPU_EXIT_IRQ_WINDOW),
+    [KVM_EXIT_INTR] = OURS(KVMCPU_EXIT_INTERRUPTED),
+    [KVM_EXIT_SHUTDOWN] = FATAL(KVMCPU_EXIT_SHUTDOWN, nothing),
+    [KVM_EXIT_SYSTEM_EVENT] = FATAL(KVMCPU_EXIT_SYSTEM_EVENT, system_event),
+    [KVM_EXIT_DEBUG] = FATAL(KVMCPU_EXIT_DEBUG, debug),
+    [KVM_EXIT_FAIL_ENTRY] = FATAL(KVMCPU_EXIT_FAIL_ENTRY, fail_entry),
+    [KVM_EXIT_INTERNAL_ERROR] = FATAL(KVMCPU_EXIT_INTERNAL_ERROR, internal_error),
+    [KVM_EXIT_EXCEPTION] = FATAL(KVMCPU_EXIT_EXCEPTION, exception),
 };
 static const struct exit_type unknown = FATAL(KVMCPU_EXIT_UNKNOWN, unknown);
 

@@ -17,8 +17,9 @@ struct fault {
 };
 
 /* Fills f and returns -1, so that a caller can return it. */
-__attribute__((format(printf, 3, 4))) static inline int
-fault_set(struct fault *f, enum exit_status status, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static inline int fault_set(struct fault *f,
+								  enum exit_status status,
+								  const char *format, ...)
 {
 	va_list args;
 

@@ -66,7 +66,7 @@ void interrupt_deliver(struct vcpu *v)
 	if (vector < 0)
 		return;
 	if (v->run->ready_for_interrupt_injection) {
-		struct kvm_interrupt irq = { .irq = (uint32_t)vector };
+		struct kvm_interrupt irq = {.irq = (uint32_t)vector};
 		if (ioctl(v->fd, KVM_INTERRUPT, &irq) == 0) {
 			v->irq_pending[vector / 64] &= ~(1ull << (vector % 64));
 			stat_add(&v->stats.num_interrupts, 1);

@@ -26,7 +26,7 @@
 #include "session.h"
 #include "sock.h"
 
-static const struct timeval rest_time = { .tv_usec = 200000 }; /* picked, not tuned */
+static const struct timeval rest_time = {.tv_usec = 200000}; /* picked, not tuned */
 
 struct listener {
 	struct loop *loop;
@@ -53,7 +53,8 @@ static void accept_one(struct listener *li, int fd)
 	if (r == 0)
 		(void)stat(li->path, &li->file);
 	if (r < 0 || !may_connect(li, &peer)) {
-		log_warn("%s: refused pid %d of user %u", li->path, (int)peer.pid, (unsigned)peer.uid);
+		log_warn("%s: refused pid %d of user %u", li->path, (int)peer.pid,
+			 (unsigned)peer.uid);
 		close(fd);
 		return;
 	}
@@ -99,7 +100,8 @@ struct listener *listener_new(struct loop *l, enum kvmcpu_role role, const char 
 	snprintf(li->path, sizeof(li->path), "%s/%s.sock", directory, codec_role_name(role));
 	li->fd = sock_listen(li->path);
 	if (li->fd < 0) {
-		fault_set(f, STATUS_RUNTIME, "cannot listen at %s: %s", li->path, strerror(-li->fd));
+		fault_set(f, STATUS_RUNTIME, "cannot listen at %s: %s", li->path,
+			  strerror(-li->fd));
 		free(li);
 		return NULL;
 	}

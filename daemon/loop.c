@@ -105,7 +105,7 @@ static struct event_base *make_base(void)
 
 int loop_create(struct loop *l, struct vm *vm, const char *directory, struct fault *f)
 {
-	*l = (struct loop){ .vm = vm, .next_client_id = 1 };
+	*l = (struct loop){.vm = vm, .next_client_id = 1};
 	TAILQ_INIT(&l->sessions);
 	l->base = make_base();
 	if (l->base == NULL)

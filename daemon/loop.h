@@ -30,7 +30,6 @@ struct loop {
 	uint32_t next_client_id;
 	struct listener *listeners[KVMCPU_ROLE_CONTROL + 1];
 	struct event *notify, *sigterm, *sigint;
-	unsigned n_monitors;
 	int signal; /* that ended it; 0 for none */
 	bool done;
 };

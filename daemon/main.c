@@ -33,7 +33,7 @@ static void on_kick(int number)
  * SIGINT by libevent. */
 static void set_signals(void)
 {
-	struct sigaction kick = { .sa_handler = on_kick };
+	struct sigaction kick = {.sa_handler = on_kick};
 	sigset_t all;
 
 	sigemptyset(&kick.sa_mask);
@@ -87,7 +87,7 @@ static void log_end(struct vm *vm, const struct loop *l)
 
 static int run_vm(struct vm *vm, struct rundir *dir, struct fault *f)
 {
-	struct loop loop = { 0 };
+	struct loop loop = {0};
 	int status = -1;
 
 	if (vm_create_vcpus(vm, f) == 0 && loop_create(&loop, vm, dir->path, f) == 0 &&

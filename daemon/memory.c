@@ -19,20 +19,20 @@
 
 #define LOW_RAM_END (3ull << 30) /* above it the PC's devices begin */
 #define FOUR_GIB (1ull << 32)
-#define MAX_ROM (16ull << 20)	  /* what fits above the local APICs' page, rounded down */
+#define MAX_ROM (16ull << 20)	   /* what fits above the local APICs' page, rounded down */
 #define SHADOW_SIZE (128ull << 10) /* of the BIOS below 1 MiB, since the first PC */
 #define SHADOW_GPA 0xe0000ull
 
 static void add_region(struct memory *m, kvmcpu_gpa_t gpa, uint64_t size, bool read_only)
 {
 	m->regions[m->n_regions++] =
-	    (struct kvmcpu_memory_region){ gpa, size, m->map_size, read_only };
+	    (struct kvmcpu_memory_region){gpa, size, m->map_size, read_only};
 	m->map_size += size;
 }
 
 int memory_create(struct memory *m, uint64_t ram_bytes, uint64_t rom_bytes, struct fault *f)
 {
-	*m = (struct memory){ .fd = -1, .map = MAP_FAILED };
+	*m = (struct memory){.fd = -1, .map = MAP_FAILED};
 	add_region(m, 0, ram_bytes < LOW_RAM_END ? ram_bytes : LOW_RAM_END, false);
 	if (ram_bytes > LOW_RAM_END)
 		add_region(m, FOUR_GIB, ram_bytes - LOW_RAM_END, false);
@@ -43,7 +43,8 @@ int memory_create(struct memory *m, uint64_t ram_bytes, uint64_t rom_bytes, stru
 	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->map_size) < 0 ||
 	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		goto refused;
-	m->map = mmap(NULL, m->map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+	m->map =
+	    mmap(NULL, m->map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
 	if (m->map == MAP_FAILED)
 		goto refused;
 	return 0;
@@ -69,11 +70,11 @@ int memory_register(const struct memory *m, int vm_fd, struct fault *f)
 	for (uint32_t slot = 0; slot < m->n_regions; slot++) {
 		const struct kvmcpu_memory_region *r = &m->regions[slot];
 		struct kvm_userspace_memory_region kvm = {
-			.slot = slot,
-			.flags = r->read_only ? KVM_MEM_READONLY : 0,
-			.guest_phys_addr = r->address,
-			.memory_size = r->size_bytes,
-			.userspace_addr = (uintptr_t)(m->map + r->offset),
+		    .slot = slot,
+		    .flags = r->read_only ? KVM_MEM_READONLY : 0,
+		    .guest_phys_addr = r->address,
+		    .memory_size = r->size_bytes,
+		    .userspace_addr = (uintptr_t)(m->map + r->offset),
 		};
 		if (ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &kvm) < 0)
 			return fault_set(f, STATUS_NO_KVM,
@@ -136,10 +137,11 @@ int memory_load_file(const struct memory *m, const char *path, kvmcpu_gpa_t gpa,
 		return -1;
 	uint8_t *to = memory_at(m, gpa, size, true);
 	if (to == NULL)
-		status = fault_set(f, STATUS_IMAGE,
-				   "%s (%llu bytes) does not fit into RAM at 0x%llx; low RAM ends at 0x%llx",
-				   path, (unsigned long long)size, (unsigned long long)gpa,
-				   (unsigned long long)m->regions[0].size_bytes);
+		status = fault_set(
+		    f, STATUS_IMAGE,
+		    "%s (%llu bytes) does not fit into RAM at 0x%llx; low RAM ends at 0x%llx", path,
+		    (unsigned long long)size, (unsigned long long)gpa,
+		    (unsigned long long)m->regions[0].size_bytes);
 	else
 		status = read_whole(fd, path, to, size, f);
 	close(fd);
@@ -155,9 +157,10 @@ int64_t memory_firmware_size(const char *path, struct fault *f)
 		return -1;
 	close(fd);
 	if (size > MAX_ROM || size % 4096 != 0)
-		return fault_set(f, STATUS_IMAGE,
-				 "%s has %llu bytes: firmware has a multiple of 4096, at most 16 MiB", path,
-				 (unsigned long long)size);
+		return fault_set(
+		    f, STATUS_IMAGE,
+		    "%s has %llu bytes: firmware has a multiple of 4096, at most 16 MiB", path,
+		    (unsigned long long)size);
 	return (int64_t)size;
 }
 
@@ -173,7 +176,8 @@ int memory_load_firmware(const struct memory *m, const char *path, struct fault 
 	if (size == rom->size_bytes)
 		status = read_whole(fd, path, to, size, f);
 	else
-		status = fault_set(f, STATUS_IMAGE, "cannot load %s: its size changed meanwhile", path);
+		status =
+		    fault_set(f, STATUS_IMAGE, "cannot load %s: its size changed meanwhile", path);
 	close(fd);
 	if (status < 0)
 		return -1;

@@ -23,9 +23,9 @@
 #include "vcpu.h"
 #include "vm.h"
 
-#define BATCH_FULL (256u << 10)	   /* bytes; no further event is added beyond */
+#define BATCH_FULL (256u << 10) /* bytes; no further event is added beyond */
 #define BATCH_MAX (BATCH_FULL + VCPU_RING_BYTES / 4 + 64)
-static const struct timeval period = { .tv_usec = 5000 }; /* what a person takes for at once */
+static const struct timeval period = {.tv_usec = 5000}; /* what a person takes for at once */
 
 struct monitor {
 	struct kvmcpu_filter filter;
@@ -40,8 +40,8 @@ static uint8_t batch[BATCH_MAX];
 static bool in_ranges(const struct kvmcpu_filter *f, const struct ring_tag *tag)
 {
 	for (size_t i = 0; i < f->n_ranges; i++)
-		if (tag->space == (uint32_t)f->ranges[i].space && tag->address >= f->ranges[i].first &&
-		    tag->address <= f->ranges[i].last)
+		if (tag->space == (uint32_t)f->ranges[i].space &&
+		    tag->address >= f->ranges[i].first && tag->address <= f->ranges[i].last)
 			return true;
 	return f->n_ranges == 0;
 }
@@ -82,8 +82,8 @@ static size_t read_ring(struct session *s, struct vcpu *v, size_t used)
 		if (r == 2) {
 			used = put_loss(s, v, seq, size, used);
 		} else if (wanted(&m->filter, v->index, &tag)) {
-			int n = codec_put_batch_event(record, size, batch + used,
-						      sizeof(batch) - used);
+			int n =
+			    codec_put_batch_event(record, size, batch + used, sizeof(batch) - used);
 			used += n > 0 ? (size_t)n : 0;
 			s->served++;
 		}
@@ -156,7 +156,8 @@ static void monitor_greet(struct session *s, const struct kvmcpu_hello *hello)
 	struct vm *vm = s->loop->vm;
 	struct monitor *m = calloc(1, sizeof(*m));
 
-	if (m == NULL || (m->timer = event_new(s->loop->base, -1, EV_PERSIST, on_time, s)) == NULL) {
+	if (m == NULL ||
+	    (m->timer = event_new(s->loop->base, -1, EV_PERSIST, on_time, s)) == NULL) {
 		free(m);
 		session_refuse(s, KVMCPU_HELLO_LIMIT, "the daemon has no memory left");
 		return;
@@ -183,7 +184,8 @@ static void monitor_frame(struct session *s, const uint8_t *data, size_t size)
 		set_filter(s, &f);
 		return;
 	}
-	log_warn("client %u \"%s\" sent a bad filter: %s: cut off", s->client_id, s->name, err.text);
+	log_warn("client %u \"%s\" sent a bad filter: %s: cut off", s->client_id, s->name,
+		 err.text);
 	session_end(s);
 }
 
@@ -195,9 +197,9 @@ static void monitor_ended(struct session *s)
 }
 
 const struct role monitor_role = {
-	.greet = monitor_greet,
-	.frame = monitor_frame,
-	.drained = pump,
-	.ended = monitor_ended,
-	.max_frame = KVMCPU_CONTROL_FRAME_MAX,
+    .greet = monitor_greet,
+    .frame = monitor_frame,
+    .drained = pump,
+    .ended = monitor_ended,
+    .max_frame = KVMCPU_CONTROL_FRAME_MAX,
 };

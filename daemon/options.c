@@ -135,7 +135,7 @@ static const char *take_mode(struct options *o, const char *value)
 	static const struct {
 		const char *name;
 		enum boot_mode mode;
-	} modes[] = { { "real", BOOT_REAL }, { "protected", BOOT_PROTECTED }, { "long", BOOT_LONG } };
+	} modes[] = {{"real", BOOT_REAL}, {"protected", BOOT_PROTECTED}, {"long", BOOT_LONG}};
 
 	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (strcmp(value, modes[i].name) == 0) {
@@ -153,8 +153,8 @@ static const char *take_log_level(struct options *o, const char *value)
 
 static const char *take_bool(bool *ret, const char *value)
 {
-	static const char *const yes[] = { "yes", "true", "on", "1" };
-	static const char *const no[] = { "no", "false", "off", "0" };
+	static const char *const yes[] = {"yes", "true", "on", "1"};
+	static const char *const no[] = {"no", "false", "off", "0"};
 
 	for (unsigned i = 0; i < 4; i++) {
 		if (strcmp(value, yes[i]) == 0 || strcmp(value, no[i]) == 0) {
@@ -186,21 +186,21 @@ static const struct option_row {
 	const char *help;
 	take_fn *take;
 } rows[] = {
-	{ "name", "NAME", "the VM's name (default: default)", take_name },
-	{ "runtime-dir", "DIR", "sockets go to DIR/NAME (default: ${XDG_RUNTIME_DIR:-/run}/kvmcpud)",
-	  take_runtime_dir },
-	{ "memory", "SIZE", "guest RAM, such as 64M or 1G (default: 128M)", take_memory },
-	{ "cpus", "N", "vCPUs, 1 to 64 (default: 1)", take_cpus },
-	{ "irqchip", "none|kernel", "interrupt controllers and PIT in KVM, or none (default: none)",
-	  take_irqchip },
-	{ "firmware", "FILE", "ROM below 4 GiB, its last 128 KiB also below 1 MiB", take_firmware },
-	{ "image", "FILE@GPA", "load FILE to a guest address; may be given several times", take_image },
-	{ "entry", "GPA", "where the vCPUs start (default: the reset vector)", take_entry },
-	{ "mode", "real|protected|long", "the mode they start in at --entry (default: real)", take_mode },
-	{ "paused", NULL, "start paused", take_paused },
-	{ "strict", NULL, "stop a vCPU at an access that nobody claims", take_strict },
-	{ "exit-on-failure", NULL, "end when a vCPU has stopped for good", take_exit_on_failure },
-	{ "log-level", "error|warn|info|debug", "what to log (default: info)", take_log_level },
+    {"name", "NAME", "the VM's name (default: default)", take_name},
+    {"runtime-dir", "DIR", "sockets go to DIR/NAME (default: ${XDG_RUNTIME_DIR:-/run}/kvmcpud)",
+     take_runtime_dir},
+    {"memory", "SIZE", "guest RAM, such as 64M or 1G (default: 128M)", take_memory},
+    {"cpus", "N", "vCPUs, 1 to 64 (default: 1)", take_cpus},
+    {"irqchip", "none|kernel", "interrupt controllers and PIT in KVM, or none (default: none)",
+     take_irqchip},
+    {"firmware", "FILE", "ROM below 4 GiB, its last 128 KiB also below 1 MiB", take_firmware},
+    {"image", "FILE@GPA", "load FILE to a guest address; may be given several times", take_image},
+    {"entry", "GPA", "where the vCPUs start (default: the reset vector)", take_entry},
+    {"mode", "real|protected|long", "the mode they start in at --entry (default: real)", take_mode},
+    {"paused", NULL, "start paused", take_paused},
+    {"strict", NULL, "stop a vCPU at an access that nobody claims", take_strict},
+    {"exit-on-failure", NULL, "end when a vCPU has stopped for good", take_exit_on_failure},
+    {"log-level", "error|warn|info|debug", "what to log (default: info)", take_log_level},
 };
 enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
 
@@ -257,13 +257,14 @@ static int take_line(void *user, const char *section, const char *name, const ch
 
 static int read_file(struct options *o, const char *path)
 {
-	struct file_reader r = { o, path, -1 };
+	struct file_reader r = {o, path, -1};
 	int line = ini_parse(path, take_line, &r);
 
 	if (line == -1)
 		return refuse("", "--config", path, strerror(errno ? errno : ENOENT));
 	if (line != 0 && r.status == -1) {
-		fprintf(stderr, "kvmcpud: %s: line %d is neither [section], name = value nor comment\n",
+		fprintf(stderr,
+			"kvmcpud: %s: line %d is neither [section], name = value nor comment\n",
 			path, line);
 		return STATUS_USAGE;
 	}
@@ -273,13 +274,13 @@ static int read_file(struct options *o, const char *path)
 static void make_getopt_table(struct option *table)
 {
 	for (unsigned i = 0; i < N_ROWS; i++)
-		table[i] = (struct option){ rows[i].name,
-					    rows[i].value ? required_argument : no_argument, NULL,
-					    (int)(256 + i) };
-	table[N_ROWS] = (struct option){ "config", required_argument, NULL, 'c' };
-	table[N_ROWS + 1] = (struct option){ "version", no_argument, NULL, 'V' };
-	table[N_ROWS + 2] = (struct option){ "help", no_argument, NULL, 'h' };
-	table[N_ROWS + 3] = (struct option){ 0 };
+		table[i] =
+		    (struct option){rows[i].name, rows[i].value ? required_argument : no_argument,
+				    NULL, (int)(256 + i)};
+	table[N_ROWS] = (struct option){"config", required_argument, NULL, 'c'};
+	table[N_ROWS + 1] = (struct option){"version", no_argument, NULL, 'V'};
+	table[N_ROWS + 2] = (struct option){"help", no_argument, NULL, 'h'};
+	table[N_ROWS + 3] = (struct option){0};
 }
 
 /* The options that stand alone, in a first pass over a command line that is
@@ -296,8 +297,8 @@ static int first_pass(struct options *o, int argc, char **argv, const struct opt
 			return STATUS_OK;
 		}
 		if (c == 'V') {
-			printf("kvmcpud %s (protocol %d.%d)\n", PACKAGE_VERSION, KVMCPU_PROTOCOL_MAJOR,
-			       KVMCPU_PROTOCOL_MINOR);
+			printf("kvmcpud %s (protocol %d.%d)\n", PACKAGE_VERSION,
+			       KVMCPU_PROTOCOL_MAJOR, KVMCPU_PROTOCOL_MINOR);
 			return STATUS_OK;
 		}
 		if (c == 'c')
@@ -346,11 +347,11 @@ int options_read(struct options *ret, int argc, char **argv)
 {
 	struct option table[N_ROWS + 4];
 	struct options o = {
-		.name = "default",
-		.memory_bytes = 128ull << 20,
-		.cpus = 1,
-		.irqchip = KVMCPU_IRQCHIP_NONE,
-		.log_level = LOG_LEVEL_INFO,
+	    .name = "default",
+	    .memory_bytes = 128ull << 20,
+	    .cpus = 1,
+	    .irqchip = KVMCPU_IRQCHIP_NONE,
+	    .log_level = LOG_LEVEL_INFO,
 	};
 	int status;
 

@@ -60,9 +60,10 @@ static int try_lock(struct rundir *r, const struct options *o, const char *file,
 						   strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		status = errno == EWOULDBLOCK ? refuse_busy(r, o, fd, f)
-					      : fault_set(f, STATUS_RUNTIME, "cannot lock %s: %s", file,
-							  strerror(errno));
-	} else if (fstat(fd, &held) == 0 && stat(file, &named) == 0 && held.st_ino == named.st_ino) {
+					      : fault_set(f, STATUS_RUNTIME, "cannot lock %s: %s",
+							  file, strerror(errno));
+	} else if (fstat(fd, &held) == 0 && stat(file, &named) == 0 &&
+		   held.st_ino == named.st_ino) {
 		r->lock_fd = fd;
 		return 1;
 	}
@@ -77,15 +78,17 @@ int rundir_take(struct rundir *r, const struct options *o, struct fault *f)
 
 	r->lock_fd = -1;
 	if (status < 0 || strlen(file) >= 108)
-		return fault_set(f, STATUS_RUNTIME,
-				 "the runtime directory's path is too long for a socket (108 bytes): choose "
-				 "a shorter --runtime-dir");
+		return fault_set(
+		    f, STATUS_RUNTIME,
+		    "the runtime directory's path is too long for a socket (108 bytes): choose "
+		    "a shorter --runtime-dir");
 	snprintf(r->path, sizeof(r->path), "%.*s", (int)(strrchr(file, '/') - file), file);
 	status = make_directories(r->path);
 	if (status < 0)
-		return fault_set(f, STATUS_RUNTIME,
-				 "cannot make %s: %s; choose a --runtime-dir that this user may write",
-				 r->path, strerror(-status));
+		return fault_set(
+		    f, STATUS_RUNTIME,
+		    "cannot make %s: %s; choose a --runtime-dir that this user may write", r->path,
+		    strerror(-status));
 	snprintf(file, sizeof(file), "%s/lock", r->path);
 	do
 		status = try_lock(r, o, file, f);

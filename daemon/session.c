@@ -22,9 +22,9 @@
 #include "log.h"
 #include "vm.h"
 
-#define QUEUE_QUOTA (8u << 20)	   /* bytes; a few of the largest frames */
-#define HELLO_ARENA (6u << 20)	   /* bytes: 16384 claims with names */
-static const struct timeval hello_time = { .tv_sec = 10 }; /* picked, not tuned */
+#define QUEUE_QUOTA (8u << 20)				 /* bytes; a few of the largest frames */
+#define HELLO_ARENA (6u << 20)				 /* bytes: 16384 claims with names */
+static const struct timeval hello_time = {.tv_sec = 10}; /* picked, not tuned */
 
 struct out_frame {
 	TAILQ_ENTRY(out_frame) entry;
@@ -34,9 +34,9 @@ struct out_frame {
 };
 
 static const struct role *const roles[] = {
-	[KVMCPU_ROLE_DEVICE] = &device_role,
-	[KVMCPU_ROLE_MONITOR] = &monitor_role,
-	[KVMCPU_ROLE_CONTROL] = &control_role,
+    [KVMCPU_ROLE_DEVICE] = &device_role,
+    [KVMCPU_ROLE_MONITOR] = &monitor_role,
+    [KVMCPU_ROLE_CONTROL] = &control_role,
 };
 
 static void frame_free(struct session *s, struct out_frame *f)
@@ -128,7 +128,8 @@ int session_send(struct session *s, const uint8_t *data, size_t size, int fd)
 		return -ENOTCONN;
 	f = malloc(sizeof(*f) + FRAME_HEADER_MAX + size);
 	if (f == NULL || s->queued_bytes + size > QUEUE_QUOTA) {
-		log_warn("client %u \"%s\" does not read its answers: cut off", s->client_id, s->name);
+		log_warn("client %u \"%s\" does not read its answers: cut off", s->client_id,
+			 s->name);
 		free(f);
 		session_end(s);
 		return -ENOBUFS;
@@ -164,7 +165,7 @@ static int send_hello_reply(struct session *s, struct kvmcpu_hello_reply *r, int
 
 void session_refuse(struct session *s, enum kvmcpu_hello_status status, const char *message)
 {
-	struct kvmcpu_hello_reply r = { .status = status, .message = message };
+	struct kvmcpu_hello_reply r = {.status = status, .message = message};
 
 	log_warn("pid %d \"%s\" refused on %s.sock: %s", (int)s->peer.pid, s->name,
 		 codec_role_name(s->role_id), message);
@@ -178,7 +179,7 @@ void session_refuse(struct session *s, enum kvmcpu_hello_status status, const ch
 
 int session_welcome(struct session *s, const struct kvmcpu_memory_map *memory, int memory_fd)
 {
-	struct kvmcpu_hello_reply r = { .status = KVMCPU_HELLO_OK, .client_id = s->client_id };
+	struct kvmcpu_hello_reply r = {.status = KVMCPU_HELLO_OK, .client_id = s->client_id};
 
 	if (memory != NULL) {
 		r.has_memory = true;
@@ -195,7 +196,7 @@ static void take_hello(struct session *s, const uint8_t *data, size_t size)
 {
 	struct codec_arena arena;
 	struct codec_error err;
-	struct kvmcpu_hello hello = { 0 };
+	struct kvmcpu_hello hello = {0};
 	char text[300];
 	int r;
 
@@ -206,11 +207,12 @@ static void take_hello(struct session *s, const uint8_t *data, size_t size)
 	if (r < 0) {
 		session_refuse(s, KVMCPU_HELLO_INVALID, err.text);
 	} else if (hello.major != KVMCPU_PROTOCOL_MAJOR) {
-		snprintf(text, sizeof(text),
-			 "the client speaks protocol %u.%u, this daemon %d.%d: use a client of major "
-			 "version %d",
-			 hello.major, hello.minor, KVMCPU_PROTOCOL_MAJOR, KVMCPU_PROTOCOL_MINOR,
-			 KVMCPU_PROTOCOL_MAJOR);
+		snprintf(
+		    text, sizeof(text),
+		    "the client speaks protocol %u.%u, this daemon %d.%d: use a client of major "
+		    "version %d",
+		    hello.major, hello.minor, KVMCPU_PROTOCOL_MAJOR, KVMCPU_PROTOCOL_MINOR,
+		    KVMCPU_PROTOCOL_MAJOR);
 		session_refuse(s, KVMCPU_HELLO_VERSION, text);
 	} else if (hello.role != s->role_id) {
 		snprintf(text, sizeof(text), "this is %s.sock, but the Hello is for the role %s",
@@ -276,14 +278,14 @@ void session_leave_and_resume(struct session *s)
 void session_describe(const struct session *s, struct kvmcpu_client_info *ret)
 {
 	*ret = (struct kvmcpu_client_info){
-		.client_id = s->client_id,
-		.role = s->role_id,
-		.name = s->name,
-		.pid = (uint32_t)s->peer.pid,
-		.uid = s->peer.uid,
-		.connected_ns = s->connected_ns,
-		.served = s->channel != NULL ? atomic_load(&s->channel->served) : s->served,
-		.lost = s->lost,
+	    .client_id = s->client_id,
+	    .role = s->role_id,
+	    .name = s->name,
+	    .pid = (uint32_t)s->peer.pid,
+	    .uid = s->peer.uid,
+	    .connected_ns = s->connected_ns,
+	    .served = s->channel != NULL ? atomic_load(&s->channel->served) : s->served,
+	    .lost = s->lost,
 	};
 }
 
@@ -344,7 +346,12 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 static void on_hello_late(evutil_socket_t fd, short what, void *arg)
 {
-	session_refuse(arg, KVMCPU_HELLO_INVALID, "no Hello came within 10 seconds");
+	struct session *s = arg;
+
+	if (s->closing)
+		session_end(s); /* it does not even read its refusal */
+	else
+		session_refuse(s, KVMCPU_HELLO_INVALID, "no Hello came within 10 seconds");
 }
 
 struct session *session_new(struct loop *l, enum kvmcpu_role role, int fd,

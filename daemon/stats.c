@@ -23,25 +23,25 @@ static void collect_vcpu(struct vcpu *v, struct kvmcpu_vcpu_stats *ret)
 	const struct vcpu_stats *s = &v->stats;
 
 	*ret = (struct kvmcpu_vcpu_stats){
-		.vcpu = v->index,
-		.tick = stat_get(&v->tick),
-		.num_vm_exits = stat_get(&s->num_vm_exits),
-		.num_vm_half_entries = stat_get(&s->num_vm_half_entries),
-		.num_exit_signal = stat_get(&s->num_exit_signal),
-		.num_mmio = stat_get(&s->num_mmio),
-		.num_io = stat_get(&s->num_io),
-		.num_halt = stat_get(&s->num_halt),
-		.num_interrupts = stat_get(&s->num_interrupts),
-		.num_hypercalls = stat_get(&s->num_hypercalls),
-		.num_msr = stat_get(&s->num_msr),
-		.num_other = stat_get(&s->num_other),
-		.num_unclaimed = stat_get(&s->num_unclaimed),
-		.num_filled = stat_get(&s->num_filled),
-		.num_redelivered = stat_get(&s->num_redelivered),
-		.ticks_charged = stat_get(&s->ticks_charged),
-		.num_events = ring_next_seq(&v->ring) - 1,
-		.num_events_lost = stat_get(&s->num_events_lost),
-		.io_bytes = stat_get(&s->io_bytes),
+	    .vcpu = v->index,
+	    .tick = stat_get(&v->tick),
+	    .num_vm_exits = stat_get(&s->num_vm_exits),
+	    .num_vm_half_entries = stat_get(&s->num_vm_half_entries),
+	    .num_exit_signal = stat_get(&s->num_exit_signal),
+	    .num_mmio = stat_get(&s->num_mmio),
+	    .num_io = stat_get(&s->num_io),
+	    .num_halt = stat_get(&s->num_halt),
+	    .num_interrupts = stat_get(&s->num_interrupts),
+	    .num_hypercalls = stat_get(&s->num_hypercalls),
+	    .num_msr = stat_get(&s->num_msr),
+	    .num_other = stat_get(&s->num_other),
+	    .num_unclaimed = stat_get(&s->num_unclaimed),
+	    .num_filled = stat_get(&s->num_filled),
+	    .num_redelivered = stat_get(&s->num_redelivered),
+	    .ticks_charged = stat_get(&s->ticks_charged),
+	    .num_events = ring_next_seq(&v->ring) - 1,
+	    .num_events_lost = stat_get(&s->num_events_lost),
+	    .io_bytes = stat_get(&s->io_bytes),
 	};
 	hist_summary(&s->to_sent, &ret->to_sent);
 	hist_summary(&s->to_replied, &ret->to_replied);
@@ -53,20 +53,20 @@ static void collect_claim(const struct claim *c, struct kvmcpu_claim_stats *ret)
 	const struct claim_figures *f = c->figures;
 
 	*ret = (struct kvmcpu_claim_stats){
-		.claim_id = c->id,
-		.space = c->space,
-		.first = c->first,
-		.last = c->last,
-		.name = c->name,
-		.client = c->client,
-		.client_id = c->client_id,
-		.absent = claim_is_absent(c),
-		.reads = stat_get(&f->reads),
-		.writes = stat_get(&f->writes),
-		.bus_errors = stat_get(&f->bus_errors),
-		.filled = stat_get(&f->filled),
-		.redelivered = stat_get(&f->redelivered),
-		.ticks_charged = stat_get(&f->ticks_charged),
+	    .claim_id = c->id,
+	    .space = c->space,
+	    .first = c->first,
+	    .last = c->last,
+	    .name = c->name,
+	    .client = c->client,
+	    .client_id = c->client_id,
+	    .absent = claim_is_absent(c),
+	    .reads = stat_get(&f->reads),
+	    .writes = stat_get(&f->writes),
+	    .bus_errors = stat_get(&f->bus_errors),
+	    .filled = stat_get(&f->filled),
+	    .redelivered = stat_get(&f->redelivered),
+	    .ticks_charged = stat_get(&f->ticks_charged),
 	};
 	hist_summary(&f->service, &ret->service);
 }
@@ -83,7 +83,7 @@ int stats_collect(struct vm *vm, struct codec_arena *a, struct kvmcpu_stats *ret
 		collect_vcpu(vm->vcpus[i], &vcpus[i]);
 	for (size_t i = 0; i < n_claims; i++)
 		collect_claim(claims_at(&vm->claims, i), &claims[i]);
-	*ret = (struct kvmcpu_stats){ sock_now_ns(), vcpus, vm->n_vcpus, claims, n_claims };
+	*ret = (struct kvmcpu_stats){sock_now_ns(), vcpus, vm->n_vcpus, claims, n_claims};
 	return 0;
 }
 
@@ -100,22 +100,23 @@ void stats_summary(struct vm *vm, char *text, size_t size)
 		unclaimed += stat_get(&s->num_unclaimed);
 		ticks += stat_get(&vm->vcpus[i]->tick);
 	}
-	snprintf(text, size, "%llu exits (%llu io, %llu mmio, %llu halts; %llu unclaimed), %llu ticks",
-		 (unsigned long long)exits, (unsigned long long)io, (unsigned long long)mmio,
-		 (unsigned long long)halts, (unsigned long long)unclaimed, (unsigned long long)ticks);
+	snprintf(
+	    text, size, "%llu exits (%llu io, %llu mmio, %llu halts; %llu unclaimed), %llu ticks",
+	    (unsigned long long)exits, (unsigned long long)io, (unsigned long long)mmio,
+	    (unsigned long long)halts, (unsigned long long)unclaimed, (unsigned long long)ticks);
 }
 
 static void vcpu_status(struct vcpu *v, struct kvmcpu_vcpu_status *ret)
 {
 	*ret = (struct kvmcpu_vcpu_status){
-		.vcpu = v->index,
-		.state = atomic_load(&v->state),
-		.paused = atomic_load(&v->paused),
-		.tick = stat_get(&v->tick),
-		.exit_seq = stat_get(&v->exit_seq),
-		.stop_reason = atomic_load_explicit(&v->stop_reason, memory_order_acquire),
-		.first_entry_ns = stat_get(&v->first_entry_ns),
-		.thread_id = atomic_load(&v->tid),
+	    .vcpu = v->index,
+	    .state = atomic_load(&v->state),
+	    .paused = atomic_load(&v->paused),
+	    .tick = stat_get(&v->tick),
+	    .exit_seq = stat_get(&v->exit_seq),
+	    .stop_reason = atomic_load_explicit(&v->stop_reason, memory_order_acquire),
+	    .first_entry_ns = stat_get(&v->first_entry_ns),
+	    .thread_id = atomic_load(&v->tid),
 	};
 	(void)vcpu_get_wait(v, ret);
 }
@@ -144,15 +145,15 @@ int stats_status(struct vm *vm, struct codec_arena *a, struct kvmcpu_status *ret
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		vcpu_status(vm->vcpus[i], &vcpus[i]);
 	*ret = (struct kvmcpu_status){
-		.state = vm_state(vcpus, vm->n_vcpus),
-		.pid = (uint32_t)getpid(),
-		.daemon_version = PACKAGE_VERSION,
-		.started_ns = vm->started_ns,
-		.now_ns = sock_now_ns(),
-		.vcpus = vcpus,
-		.n_vcpus = vm->n_vcpus,
-		.notes = vm->notes,
-		.n_notes = vm->n_notes,
+	    .state = vm_state(vcpus, vm->n_vcpus),
+	    .pid = (uint32_t)getpid(),
+	    .daemon_version = PACKAGE_VERSION,
+	    .started_ns = vm->started_ns,
+	    .now_ns = sock_now_ns(),
+	    .vcpus = vcpus,
+	    .n_vcpus = vm->n_vcpus,
+	    .notes = vm->notes,
+	    .n_notes = vm->n_notes,
 	};
 	vm_info(vm, &ret->vm);
 	return 0;

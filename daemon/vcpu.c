@@ -224,19 +224,19 @@ void vcpu_publish(struct vcpu *v, uint64_t reentered_ns)
 	if (rec->by_client)
 		count_times(v, rec, reentered_ns);
 	e = (struct codec_exit_event){
-		.seq = ring_next_seq(&v->ring),
-		.vcpu = v->index,
-		.exit = v->frame + FRAME_HEADER_MAX,
-		.exit_size = v->exit_size,
-		.reply = rec->reply_size > 0 ? rec->reply : NULL,
-		.reply_size = rec->reply_size,
-		.sent_after_ns = rec->sent_ns - rec->left_ns,
-		.replied_after_ns = rec->replied_ns - rec->left_ns,
-		.reentered_after_ns = reentered_ns - rec->left_ns,
-		.answered_by = rec->answered_by,
-		.claim_id = rec->claim_id,
-		.client_id = rec->client_id,
-		.dump = rec->dump,
+	    .seq = ring_next_seq(&v->ring),
+	    .vcpu = v->index,
+	    .exit = v->frame + FRAME_HEADER_MAX,
+	    .exit_size = v->exit_size,
+	    .reply = rec->reply_size > 0 ? rec->reply : NULL,
+	    .reply_size = rec->reply_size,
+	    .sent_after_ns = rec->sent_ns - rec->left_ns,
+	    .replied_after_ns = rec->replied_ns - rec->left_ns,
+	    .reentered_after_ns = reentered_ns - rec->left_ns,
+	    .answered_by = rec->answered_by,
+	    .claim_id = rec->claim_id,
+	    .client_id = rec->client_id,
+	    .dump = rec->dump,
 	};
 	write_event(v, &rec->tag,
 		    codec_pack_exit_event(&e, v->event_buf, ring_max_record(&v->ring)));
@@ -245,11 +245,11 @@ void vcpu_publish(struct vcpu *v, uint64_t reentered_ns)
 static void tell_state(struct vcpu *v, enum kvmcpu_vcpu_state from, enum kvmcpu_vcpu_state to)
 {
 	struct kvmcpu_event e = {
-		.kind = KVMCPU_EVENT_STATE,
-		.vcpu = v->index,
-		.state = { from, to, sock_now_ns(), v->tick, 0, v->paused },
+	    .kind = KVMCPU_EVENT_STATE,
+	    .vcpu = v->index,
+	    .state = {from, to, sock_now_ns(), v->tick, 0, v->paused},
 	};
-	static const struct ring_tag tag = { 0 };
+	static const struct ring_tag tag = {0};
 
 	vcpu_publish(v, e.state.at_ns);
 	e.seq = ring_next_seq(&v->ring);
@@ -292,6 +292,7 @@ void vcpu_stop(struct vcpu *v, const char *format, ...)
 		v->record->dump = x86_dump_get(v->dump);
 	}
 	atomic_store_explicit(&v->stop_reason, v->stop_text, memory_order_release);
+	vm_notify(v->vm);
 }
 
 /* The jobs of the mailbox, oldest first. */
@@ -346,7 +347,7 @@ static int attend(struct vcpu *v)
 
 static void drop_stale_signals(void)
 {
-	static const struct timespec now = { 0 };
+	static const struct timespec now = {0};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -357,7 +358,7 @@ static void drop_stale_signals(void)
 
 int vcpu_wait(struct vcpu *v, int fd, short events)
 {
-	struct pollfd p = { .fd = fd, .events = events };
+	struct pollfd p = {.fd = fd, .events = events};
 	int r = attend(v);
 
 	if (r < 0)
@@ -485,7 +486,7 @@ static int set_signal_mask(struct vcpu *v)
 	struct {
 		struct kvm_signal_mask head;
 		sigset_t set;
-	} mask = { .head.len = KERNEL_SIGSET_BYTES };
+	} mask = {.head.len = KERNEL_SIGSET_BYTES};
 
 	sigfillset(&v->wait_mask);
 	sigdelset(&v->wait_mask, SIGRTMIN);
@@ -498,7 +499,8 @@ int vcpu_start(struct vcpu *v, struct fault *f)
 	int r;
 
 	if (set_signal_mask(v) < 0)
-		return fault_set(f, STATUS_NO_KVM, "KVM_SET_SIGNAL_MASK fails: %s", strerror(errno));
+		return fault_set(f, STATUS_NO_KVM, "KVM_SET_SIGNAL_MASK fails: %s",
+				 strerror(errno));
 	r = pthread_create(&v->thread, NULL, vcpu_main, v);
 	if (r != 0)
 		return fault_set(f, STATUS_OS, "cannot start the thread of vCPU %u: %s", v->index,

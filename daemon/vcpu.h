@@ -54,11 +54,11 @@ struct vcpu_wait_info {
 };
 
 struct vcpu {
-	struct vm *vm;	     /* const */
-	uint32_t index;	     /* const */
-	int fd;		     /* const; owned */
-	struct kvm_run *run; /* const; owned mapping; immediate_exit: any thread */
-	pthread_t thread;    /* const once started */
+	struct vm *vm;	      /* const */
+	uint32_t index;	      /* const */
+	int fd;		      /* const; owned */
+	struct kvm_run *run;  /* const; owned mapping; immediate_exit: any thread */
+	pthread_t thread;     /* const once started */
 	_Atomic uint32_t tid; /* 0 until the thread runs */
 
 	/* Anybody sets, V takes. */
@@ -84,18 +84,18 @@ struct vcpu {
 	struct ring ring; /* readers: L */
 
 	/* V's own. */
-	sigset_t wait_mask;	     /* in a wait: SIGRTMIN unblocked */
+	sigset_t wait_mask; /* in a wait: SIGRTMIN unblocked */
 	bool halted;
 	bool stopped;
-	bool completion_due;	     /* KVM finishes an access with the next entry */
+	bool completion_due; /* KVM finishes an access with the next entry */
 	uint64_t irq_pending[4];
-	struct claim_hold hold;	     /* read by L */
+	struct claim_hold hold; /* read by L */
 	char stop_text[256];
 	uint8_t frame[FRAME_HEADER_MAX + VCPU_FRAME_SIZE];
-	size_t exit_size;	     /* of the packed Exit behind the header's room */
-	struct exit_record *record;  /* owned; the exit being served, or not yet published */
-	struct x86_dump *dump;	     /* owned; taken when it stopped, or NULL */
-	uint8_t *event_buf;	     /* owned; ring_max_record() bytes */
+	size_t exit_size;	    /* of the packed Exit behind the header's room */
+	struct exit_record *record; /* owned; the exit being served, or not yet published */
+	struct x86_dump *dump;	    /* owned; taken when it stopped, or NULL */
+	uint8_t *event_buf;	    /* owned; ring_max_record() bytes */
 
 	struct vcpu *next_waiter; /* channel.turn_lock */
 

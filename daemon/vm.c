@@ -34,13 +34,15 @@ static int open_kvm(struct vm *vm, struct fault *f)
 	if (vm->kvm_fd >= 0)
 		return 0;
 	if (errno == ENOENT)
-		return fault_set(f, STATUS_NO_KVM,
-				 "/dev/kvm is missing: load kvm_intel or kvm_amd, and enable "
-				 "virtualization in the firmware, or nested virtualization in a VM");
+		return fault_set(
+		    f, STATUS_NO_KVM,
+		    "/dev/kvm is missing: load kvm_intel or kvm_amd, and enable "
+		    "virtualization in the firmware, or nested virtualization in a VM");
 	if (errno == EACCES || errno == EPERM)
-		return fault_set(f, STATUS_NO_KVM,
-				 "no permission for /dev/kvm: add this user to the group that owns it (kvm) "
-				 "and log in again");
+		return fault_set(
+		    f, STATUS_NO_KVM,
+		    "no permission for /dev/kvm: add this user to the group that owns it (kvm) "
+		    "and log in again");
 	return fault_set(f, STATUS_NO_KVM, "cannot open /dev/kvm: %s", strerror(errno));
 }
 
@@ -50,10 +52,10 @@ static int check_kvm(struct vm *vm, struct fault *f)
 		int cap;
 		const char *name;
 	} needed[] = {
-		{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
-		{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
-		{ KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM" },
-		{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
+	    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+	    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+	    {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM"},
+	    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
 	};
 	int version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0), size;
 
@@ -69,14 +71,15 @@ static int check_kvm(struct vm *vm, struct fault *f)
 		return fault_set(f, STATUS_NO_KVM, "this KVM runs at most %d vCPUs in a VM", max);
 	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size <= 0)
-		return fault_set(f, STATUS_NO_KVM, "KVM_GET_VCPU_MMAP_SIZE fails: %s", strerror(errno));
+		return fault_set(f, STATUS_NO_KVM, "KVM_GET_VCPU_MMAP_SIZE fails: %s",
+				 strerror(errno));
 	vm->run_size = (size_t)size;
 	return 0;
 }
 
 static int make_irqchip(struct vm *vm, struct fault *f)
 {
-	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
 	uint64_t identity = IDENTITY_MAP_GPA;
 
 	/* Only Intel's KVM wants these two; the others take or refuse them. */
@@ -85,7 +88,8 @@ static int make_irqchip(struct vm *vm, struct fault *f)
 	if (vm->options->irqchip == KVMCPU_IRQCHIP_NONE)
 		return 0;
 	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0)
-		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_IRQCHIP fails: %s; use --irqchip none",
+		return fault_set(f, STATUS_NO_KVM,
+				 "KVM_CREATE_IRQCHIP fails: %s; use --irqchip none",
 				 strerror(errno));
 	if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_PIT2 fails: %s; use --irqchip none",
@@ -134,12 +138,12 @@ static int make_vm(struct vm *vm, struct fault *f)
 int vm_create(struct vm *vm, const struct options *options, struct fault *f)
 {
 	*vm = (struct vm){
-		.options = options,
-		.kvm_fd = -1,
-		.fd = -1,
-		.memory = { .fd = -1 },
-		.n_vcpus = options->cpus,
-		.started_ns = sock_now_ns(),
+	    .options = options,
+	    .kvm_fd = -1,
+	    .fd = -1,
+	    .memory = {.fd = -1},
+	    .n_vcpus = options->cpus,
+	    .started_ns = sock_now_ns(),
 	};
 	pthread_mutex_init(&vm->stop_lock, NULL);
 	vm->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -210,27 +214,31 @@ void vm_request_stop(struct vm *vm, uint32_t code, const char *reason)
 	if (!vm->stop_wanted) {
 		vm->stop_wanted = true;
 		vm->stop_code = code;
-		snprintf(vm->stop_reason, sizeof(vm->stop_reason), "%s", reason != NULL ? reason : "");
+		snprintf(vm->stop_reason, sizeof(vm->stop_reason), "%s",
+			 reason != NULL ? reason : "");
 	}
 	pthread_mutex_unlock(&vm->stop_lock);
+	/* Not one more instruction than need be. */
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_quit(vm->vcpus[i]);
 	vm_notify(vm);
 }
 
 void vm_info(const struct vm *vm, struct kvmcpu_vm_info *ret)
 {
 	*ret = (struct kvmcpu_vm_info){
-		.name = vm->options->name,
-		.vcpus = vm->n_vcpus,
-		.irqchip = vm->options->irqchip,
-		.memory_bytes = vm->options->memory_bytes,
-		.ticks_per_second = VM_TICKS_PER_SECOND,
+	    .name = vm->options->name,
+	    .vcpus = vm->n_vcpus,
+	    .irqchip = vm->options->irqchip,
+	    .memory_bytes = vm->options->memory_bytes,
+	    .ticks_per_second = VM_TICKS_PER_SECOND,
 	};
 }
 
 void vm_memory_map(const struct vm *vm, struct kvmcpu_memory_map *ret)
 {
-	*ret = (struct kvmcpu_memory_map){ .regions = vm->memory.regions,
-					   .n_regions = vm->memory.n_regions };
+	*ret = (struct kvmcpu_memory_map){.regions = vm->memory.regions,
+					  .n_regions = vm->memory.n_regions};
 }
 
 __attribute__((format(printf, 3, 4))) static int refuse(struct codec_error *err, int error,
@@ -248,12 +256,13 @@ static int check_cpu_effect(const struct vm *vm, const struct kvmcpu_effect *e,
 			    struct codec_error *err)
 {
 	if (e->cpu.vcpu >= vm->n_vcpus)
-		return refuse(err, -EPROTO, "effect: there is no vCPU %u; the VM has %u", e->cpu.vcpu,
-			      vm->n_vcpus);
+		return refuse(err, -EPROTO, "effect: there is no vCPU %u; the VM has %u",
+			      e->cpu.vcpu, vm->n_vcpus);
 	if (e->kind == KVMCPU_EFFECT_INTERRUPT && vm->options->irqchip != KVMCPU_IRQCHIP_NONE)
-		return refuse(err, -ENOTSUP,
-			      "effect: a vector cannot be given past the interrupt controller in the "
-			      "kernel; set an interrupt line");
+		return refuse(
+		    err, -ENOTSUP,
+		    "effect: a vector cannot be given past the interrupt controller in the "
+		    "kernel; set an interrupt line");
 	return 0;
 }
 
@@ -262,9 +271,10 @@ int vm_check_effect(const struct vm *vm, const struct kvmcpu_effect *e, struct c
 	switch (e->kind) {
 	case KVMCPU_EFFECT_SET_IRQ_LINE:
 		if (vm->options->irqchip == KVMCPU_IRQCHIP_NONE)
-			return refuse(err, -ENOTSUP,
-				      "effect: there are no interrupt lines with --irqchip none; give a "
-				      "vector");
+			return refuse(
+			    err, -ENOTSUP,
+			    "effect: there are no interrupt lines with --irqchip none; give a "
+			    "vector");
 		if (e->irq_line.gsi >= KERNEL_GSIS)
 			return refuse(err, -EPROTO, "effect: GSI %u is past the last, 23",
 				      e->irq_line.gsi);
@@ -283,7 +293,7 @@ int vm_check_effect(const struct vm *vm, const struct kvmcpu_effect *e, struct c
 
 static void set_irq_line(struct vm *vm, uint32_t gsi, bool level)
 {
-	struct kvm_irq_level line = { .irq = gsi, .level = level };
+	struct kvm_irq_level line = {.irq = gsi, .level = level};
 
 	/* Checked before; KVM has no other reason to refuse. */
 	(void)ioctl(vm->fd, KVM_IRQ_LINE, &line);
@@ -302,8 +312,8 @@ void vm_apply_effect(struct vm *vm, const struct kvmcpu_effect *e)
 		interrupt_post_nmi(vm->vcpus[e->cpu.vcpu]);
 		break;
 	case KVMCPU_EFFECT_WRITE_MEMORY:
-		memcpy(memory_at(&vm->memory, e->memory.address, e->memory.size, true), e->memory.data,
-		       e->memory.size);
+		memcpy(memory_at(&vm->memory, e->memory.address, e->memory.size, true),
+		       e->memory.data, e->memory.size);
 		break;
 	case KVMCPU_EFFECT_WAKE:
 		interrupt_post_wake(vm->vcpus[e->cpu.vcpu]);

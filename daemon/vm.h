@@ -29,18 +29,18 @@ struct vm {
 	size_t run_size;	       /* const; bytes of a vCPU's kvm_run mapping */
 	struct memory memory;	       /* layout const */
 	struct vcpu *vcpus[KVMCPU_MAX_VCPUS];
-	uint32_t n_vcpus;		/* const */
-	uint64_t started_ns;		/* const */
+	uint32_t n_vcpus;		 /* const */
+	uint64_t started_ns;		 /* const */
 	const char *notes[VM_MAX_NOTES]; /* const; degraded modes, for status */
-	size_t n_notes;			/* const */
-	struct claims claims;		/* see claim.h */
+	size_t n_notes;			 /* const */
+	struct claims claims;		 /* see claim.h */
 
 	/* V tells L: something below, or in some vcpu, has changed. */
-	int notify_fd;			    /* const; owned; an eventfd */
+	int notify_fd;			     /* const; owned; an eventfd */
 	_Atomic(struct job *) finished_jobs; /* V pushes, L takes all */
 	pthread_mutex_t stop_lock;
-	bool stop_wanted;			/* stop_lock */
-	uint32_t stop_code;			/* stop_lock */
+	bool stop_wanted;			 /* stop_lock */
+	uint32_t stop_code;			 /* stop_lock */
 	char stop_reason[KVMCPU_MAX_REASON + 1]; /* stop_lock */
 };
 

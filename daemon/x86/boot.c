@@ -42,9 +42,9 @@ static void write_gdt(uint8_t *at, bool is_long)
 {
 	/* Flat, 4 GiB, present, DPL 0; code is 64-bit (L) or 32-bit (D). */
 	const uint64_t gdt[GDT_ENTRIES] = {
-		0,
-		is_long ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
-		0x00cf93000000ffffull,
+	    0,
+	    is_long ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
+	    0x00cf93000000ffffull,
 	};
 
 	memcpy(at, gdt, sizeof(gdt));
@@ -75,10 +75,11 @@ int x86_boot_prepare(struct vm *vm, struct fault *f)
 		return fault_set(f, STATUS_IMAGE, "RAM is too small for this --mode");
 	for (uint64_t i = 0; i < X86_BOOT_AREA_END - X86_BOOT_AREA; i++)
 		if (area[i] != 0)
-			return fault_set(f, STATUS_IMAGE,
-					 "an image reaches into 0x%llx-0x%llx, where --mode protected and long "
-					 "keep their tables; load it elsewhere",
-					 X86_BOOT_AREA, X86_BOOT_AREA_END - 1);
+			return fault_set(
+			    f, STATUS_IMAGE,
+			    "an image reaches into 0x%llx-0x%llx, where --mode protected and long "
+			    "keep their tables; load it elsewhere",
+			    X86_BOOT_AREA, X86_BOOT_AREA_END - 1);
 	write_gdt(area, mode == BOOT_LONG);
 	if (mode == BOOT_LONG)
 		write_page_tables(area);
@@ -88,14 +89,14 @@ int x86_boot_prepare(struct vm *vm, struct fault *f)
 static struct kvm_segment flat_segment(uint16_t selector, bool code, bool is_long)
 {
 	return (struct kvm_segment){
-		.limit = UINT32_MAX,
-		.selector = selector,
-		.type = code ? 11 : 3, /* accessed; readable code or writable data */
-		.present = 1,
-		.s = 1,
-		.db = !(code && is_long),
-		.l = code && is_long,
-		.g = 1,
+	    .limit = UINT32_MAX,
+	    .selector = selector,
+	    .type = code ? 11 : 3, /* accessed; readable code or writable data */
+	    .present = 1,
+	    .s = 1,
+	    .db = !(code && is_long),
+	    .l = code && is_long,
+	    .g = 1,
 	};
 }
 
@@ -125,7 +126,7 @@ static void set_real(struct kvm_sregs *s, struct kvm_regs *r, kvmcpu_gpa_t entry
 static int set_registers(const struct vm *vm, int fd, uint32_t index)
 {
 	const struct options *o = vm->options;
-	struct kvm_regs regs = { .rflags = 2, .rip = o->entry, .rdi = index, .rsi = vm->n_vcpus };
+	struct kvm_regs regs = {.rflags = 2, .rip = o->entry, .rdi = index, .rsi = vm->n_vcpus};
 	struct kvm_sregs sregs;
 
 	if (o->mode == BOOT_RESET)
@@ -147,7 +148,7 @@ int x86_boot_vcpu(const struct vm *vm, int vcpu_fd, uint32_t index, struct fault
 		return fault_set(f, STATUS_NO_KVM, "KVM refuses the CPUID of vCPU %u: %s", index,
 				 strerror(errno));
 	if (set_registers(vm, vcpu_fd, index) < 0)
-		return fault_set(f, STATUS_NO_KVM, "KVM refuses the registers of vCPU %u: %s", index,
-				 strerror(errno));
+		return fault_set(f, STATUS_NO_KVM, "KVM refuses the registers of vCPU %u: %s",
+				 index, strerror(errno));
 	return 0;
 }

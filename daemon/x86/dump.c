@@ -38,53 +38,101 @@ struct field {
 	unsigned offset, size;
 };
 
-#define F(type, member) { #member, offsetof(struct type, member), sizeof(((struct type *)0)->member) }
-#define SEG(name)                                                                                  \
-	F(kvm_sregs, name.base), F(kvm_sregs, name.limit), F(kvm_sregs, name.selector),            \
-	    F(kvm_sregs, name.type), F(kvm_sregs, name.present), F(kvm_sregs, name.dpl),           \
-	    F(kvm_sregs, name.db), F(kvm_sregs, name.s), F(kvm_sregs, name.l), F(kvm_sregs, name.g)
+#define F(type, member)                                                                    \
+	{                                                                                  \
+#member, offsetof(struct type, member), sizeof(((struct type *)0)->member) \
+	}
+#define SEG(name)                                                                        \
+	F(kvm_sregs, name.base), F(kvm_sregs, name.limit), F(kvm_sregs, name.selector),  \
+	    F(kvm_sregs, name.type), F(kvm_sregs, name.present), F(kvm_sregs, name.dpl), \
+	    F(kvm_sregs, name.db), F(kvm_sregs, name.s), F(kvm_sregs, name.l),           \
+	    F(kvm_sregs, name.g)
 
 static const struct field regs_fields[] = {
-	F(kvm_regs, rip), F(kvm_regs, rflags), F(kvm_regs, rax), F(kvm_regs, rbx),
-	F(kvm_regs, rcx), F(kvm_regs, rdx),    F(kvm_regs, rsi), F(kvm_regs, rdi),
-	F(kvm_regs, rsp), F(kvm_regs, rbp),    F(kvm_regs, r8),	 F(kvm_regs, r9),
-	F(kvm_regs, r10), F(kvm_regs, r11),    F(kvm_regs, r12), F(kvm_regs, r13),
-	F(kvm_regs, r14), F(kvm_regs, r15),    { 0 },
+    F(kvm_regs, rip),
+    F(kvm_regs, rflags),
+    F(kvm_regs, rax),
+    F(kvm_regs, rbx),
+    F(kvm_regs, rcx),
+    F(kvm_regs, rdx),
+    F(kvm_regs, rsi),
+    F(kvm_regs, rdi),
+    F(kvm_regs, rsp),
+    F(kvm_regs, rbp),
+    F(kvm_regs, r8),
+    F(kvm_regs, r9),
+    F(kvm_regs, r10),
+    F(kvm_regs, r11),
+    F(kvm_regs, r12),
+    F(kvm_regs, r13),
+    F(kvm_regs, r14),
+    F(kvm_regs, r15),
+    {0},
 };
 
 static const struct field sregs_fields[] = {
-	F(kvm_sregs, cr0), F(kvm_sregs, cr2), F(kvm_sregs, cr3), F(kvm_sregs, cr4),
-	F(kvm_sregs, cr8), F(kvm_sregs, efer), F(kvm_sregs, apic_base),
-	F(kvm_sregs, gdt.base), F(kvm_sregs, gdt.limit), F(kvm_sregs, idt.base),
-	F(kvm_sregs, idt.limit), SEG(cs), SEG(ds), SEG(es), SEG(fs), SEG(gs), SEG(ss), SEG(tr),
-	SEG(ldt), { "interrupt_bitmap", offsetof(struct kvm_sregs, interrupt_bitmap), 32 }, { 0 },
+    F(kvm_sregs, cr0),
+    F(kvm_sregs, cr2),
+    F(kvm_sregs, cr3),
+    F(kvm_sregs, cr4),
+    F(kvm_sregs, cr8),
+    F(kvm_sregs, efer),
+    F(kvm_sregs, apic_base),
+    F(kvm_sregs, gdt.base),
+    F(kvm_sregs, gdt.limit),
+    F(kvm_sregs, idt.base),
+    F(kvm_sregs, idt.limit),
+    SEG(cs),
+    SEG(ds),
+    SEG(es),
+    SEG(fs),
+    SEG(gs),
+    SEG(ss),
+    SEG(tr),
+    SEG(ldt),
+    {"interrupt_bitmap", offsetof(struct kvm_sregs, interrupt_bitmap), 32},
+    {0},
 };
 
 static const struct field debug_fields[] = {
-	F(kvm_debugregs, db[0]), F(kvm_debugregs, db[1]), F(kvm_debugregs, db[2]),
-	F(kvm_debugregs, db[3]), F(kvm_debugregs, dr6), F(kvm_debugregs, dr7), { 0 },
+    F(kvm_debugregs, db[0]),
+    F(kvm_debugregs, db[1]),
+    F(kvm_debugregs, db[2]),
+    F(kvm_debugregs, db[3]),
+    F(kvm_debugregs, dr6),
+    F(kvm_debugregs, dr7),
+    {0},
 };
 
 static const struct field events_fields[] = {
-	F(kvm_vcpu_events, exception.injected), F(kvm_vcpu_events, exception.nr),
-	F(kvm_vcpu_events, exception.has_error_code), F(kvm_vcpu_events, exception.pending),
-	F(kvm_vcpu_events, exception.error_code), F(kvm_vcpu_events, interrupt.injected),
-	F(kvm_vcpu_events, interrupt.nr), F(kvm_vcpu_events, interrupt.soft),
-	F(kvm_vcpu_events, interrupt.shadow), F(kvm_vcpu_events, nmi.injected),
-	F(kvm_vcpu_events, nmi.pending), F(kvm_vcpu_events, nmi.masked),
-	F(kvm_vcpu_events, sipi_vector), F(kvm_vcpu_events, flags), F(kvm_vcpu_events, smi.smm),
-	F(kvm_vcpu_events, smi.pending), { 0 },
+    F(kvm_vcpu_events, exception.injected),
+    F(kvm_vcpu_events, exception.nr),
+    F(kvm_vcpu_events, exception.has_error_code),
+    F(kvm_vcpu_events, exception.pending),
+    F(kvm_vcpu_events, exception.error_code),
+    F(kvm_vcpu_events, interrupt.injected),
+    F(kvm_vcpu_events, interrupt.nr),
+    F(kvm_vcpu_events, interrupt.soft),
+    F(kvm_vcpu_events, interrupt.shadow),
+    F(kvm_vcpu_events, nmi.injected),
+    F(kvm_vcpu_events, nmi.pending),
+    F(kvm_vcpu_events, nmi.masked),
+    F(kvm_vcpu_events, sipi_vector),
+    F(kvm_vcpu_events, flags),
+    F(kvm_vcpu_events, smi.smm),
+    F(kvm_vcpu_events, smi.pending),
+    {0},
 };
 
-static const struct field mp_fields[] = { F(kvm_mp_state, mp_state), { 0 } };
-static const struct field lapic_fields[] = { F(kvm_lapic_state, regs), { 0 } };
-static const struct field xsave_fields[] = { { "xsave", 0, XSAVE_BYTES }, { 0 } };
+static const struct field mp_fields[] = {F(kvm_mp_state, mp_state), {0}};
+static const struct field lapic_fields[] = {F(kvm_lapic_state, regs), {0}};
+static const struct field xsave_fields[] = {{"xsave", 0, XSAVE_BYTES}, {0}};
 
 static struct kvmcpu_register_group *add_group(struct x86_dump *d, const char *name)
 {
 	struct kvmcpu_register_group *g = &d->groups[d->dump.n_groups++];
 
-	*g = (struct kvmcpu_register_group){ .name = name };
+	*g = (struct kvmcpu_register_group){.name = name};
 	return g;
 }
 
@@ -107,7 +155,7 @@ static void add_fields(struct x86_dump *d, struct kvmcpu_register_group *g, cons
 		return set_error(d, g, "no memory");
 	for (size_t i = 0; i < n; i++) {
 		const struct field *f = &fields[i];
-		regs[i] = (struct kvmcpu_register){ .name = f->name };
+		regs[i] = (struct kvmcpu_register){.name = f->name};
 		if (f->size <= 8) {
 			memcpy(&regs[i].value, from + f->offset, f->size);
 		} else {
@@ -151,16 +199,17 @@ static char *number_name(struct x86_dump *d, const char *format, unsigned n)
 static void add_xcrs(struct x86_dump *d, int fd)
 {
 	struct kvmcpu_register_group *g = add_group(d, "xcrs");
-	struct kvm_xcrs x = { 0 };
+	struct kvm_xcrs x = {0};
 
 	if (ioctl(fd, KVM_GET_XCRS, &x) < 0)
 		return set_error(d, g, strerror(errno));
-	struct kvmcpu_register *regs = codec_arena_alloc(&d->arena, (x.nr_xcrs + 1) * sizeof(*regs));
+	struct kvmcpu_register *regs =
+	    codec_arena_alloc(&d->arena, (x.nr_xcrs + 1) * sizeof(*regs));
 	if (regs == NULL)
 		return set_error(d, g, "no memory");
 	for (uint32_t i = 0; i < x.nr_xcrs; i++)
-		regs[i] = (struct kvmcpu_register){ .name = number_name(d, "xcr%u", x.xcrs[i].xcr),
-						    .value = x.xcrs[i].value };
+		regs[i] = (struct kvmcpu_register){.name = number_name(d, "xcr%u", x.xcrs[i].xcr),
+						   .value = x.xcrs[i].value};
 	g->registers = regs;
 	g->n_registers = x.nr_xcrs;
 }
@@ -184,11 +233,11 @@ static void add_msrs(struct x86_dump *d, int kvm_fd, int fd)
 		struct {
 			struct kvm_msrs head;
 			struct kvm_msr_entry entry;
-		} one = { .head.nmsrs = 1, .entry.index = list->indices[i] };
+		} one = {.head.nmsrs = 1, .entry.index = list->indices[i]};
 		if (ioctl(fd, KVM_GET_MSRS, &one) == 1)
 			regs[n++] = (struct kvmcpu_register){
-				.name = number_name(d, "0x%08x", list->indices[i]), .value = one.entry.data
-			};
+			    .name = number_name(d, "0x%08x", list->indices[i]),
+			    .value = one.entry.data};
 		else if (used + 32 < sizeof(refused))
 			used += (size_t)snprintf(refused + used, sizeof(refused) - used, "%s0x%08x",
 						 used ? ", " : "KVM refuses ", list->indices[i]);
@@ -202,7 +251,7 @@ static void add_msrs(struct x86_dump *d, int kvm_fd, int fd)
 static void add_code(struct x86_dump *d, struct vcpu *v, const struct kvm_regs *regs,
 		     const struct kvm_sregs *sregs)
 {
-	struct kvm_translation t = { 0 };
+	struct kvm_translation t = {0};
 	const uint8_t *at = NULL;
 	uint8_t *copy = codec_arena_alloc(&d->arena, CODE_BYTES);
 	uint64_t size = CODE_BYTES;
@@ -212,7 +261,8 @@ static void add_code(struct x86_dump *d, struct vcpu *v, const struct kvm_regs *
 	t.linear_address = regs->rip + (sregs->cs.l ? 0 : sregs->cs.base);
 	if (ioctl(v->fd, KVM_TRANSLATE, &t) < 0 || !t.valid)
 		return;
-	while (size > 0 && (at = memory_at(&v->vm->memory, t.physical_address, size, false)) == NULL)
+	while (size > 0 &&
+	       (at = memory_at(&v->vm->memory, t.physical_address, size, false)) == NULL)
 		size--;
 	if (at == NULL)
 		return;

@@ -10,6 +10,7 @@ time between two returns of KVM_RUN on the vCPU's thread.
 import array
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -234,10 +235,14 @@ class SpawnedDaemon(Daemon):
         self.setting, self.name = setting, "start"
         argv = daemon_argv(setting, self.name, "pio", "--memory", "128M")
         self.before, self.pid = _spawned_at(argv)
-        wait_until("start", lambda: self._ctl("status", check=False) == 0)
+        try:
+            wait_until("start", lambda: self.ctl("status", check=False) == 0)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self):
-        os.kill(self.pid, 15)
+        os.kill(self.pid, signal.SIGTERM)
         os.waitpid(self.pid, 0)
 
 

@@ -58,7 +58,7 @@ class Daemon:
         if self.process.poll() is not None:
             self.log.seek(0)
             raise Failed(self.log.read().decode(errors="replace").strip() or "kvmcpud ended")
-        return self._ctl("status", check=False) == 0
+        return self.ctl("status", check=False) == 0
 
     def _pin(self, loop_cpu):
         """The first thread is the loop's, all others are vCPUs'."""
@@ -66,7 +66,8 @@ class Daemon:
         for tid in map(int, os.listdir(f"/proc/{pid}/task")):
             os.sched_setaffinity(tid, {loop_cpu if tid == pid else self.setting.cpu})
 
-    def _ctl(self, *words, check=True):
+    def ctl(self, *words, check=True):
+        """Runs a command of kvmcpuctl: its output, or its status if it need not succeed."""
         argv = [self.setting.program("kvmcpuctl"), *words, "--vm", self.name,
                 "--runtime-dir", str(self.setting.dir)]
         done = subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False)
@@ -78,13 +79,13 @@ class Daemon:
 
     def ask(self, *words):
         """A command of kvmcpuctl, and its answer as an object."""
-        return json.loads(self._ctl(*words, "--json"))
+        return json.loads(self.ctl(*words, "--json"))[words[0]]
 
     def pause(self):
-        self._ctl("pause")
+        self.ctl("pause")
 
     def resume(self):
-        self._ctl("resume")
+        self.ctl("resume")
 
     def first_entry_ns(self):
         """When vCPU 0 first entered the guest, or 0."""

@@ -30,7 +30,7 @@ def describe(setting, rounds):
         "cores": len(os.sched_getaffinity(0)),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "kvm_module": kvm_module(),
-        "kvmcpud": version[-1] if version else "unknown",
+        "kvmcpud": version[1] if len(version) > 1 else "unknown",
         "load_before": round(os.getloadavg()[0], 2),
         "rounds": rounds,
         "exits_per_round": setting.exits,
