@@ -359,13 +359,12 @@ static void drop_stale_signals(void)
 int vcpu_wait(struct vcpu *v, int fd, short events)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	int r = attend(v);
 
-	if (r < 0)
-		return r;
+	/* What was asked since the caller looked at its condition may have changed
+	 * it: then there is no sleep, and the caller looks again. */
 	atomic_store(&v->interruptible, 1);
 	if (!atomic_load(&v->attention)) {
-		r = ppoll(&p, 1, NULL, &v->wait_mask);
+		int r = ppoll(&p, 1, NULL, &v->wait_mask);
 		if (r < 0 && errno == EINTR)
 			drop_stale_signals();
 	}
