@@ -46,9 +46,6 @@ void interrupt_take_posted(struct vcpu *v)
 {
 	for (int i = 0; i < 4; i++)
 		v->irq_pending[i] |= atomic_exchange(&v->irq_posted[i], 0);
-	/* A halt with interrupts off ends only with an NMI or a wake. */
-	if (highest_pending(v) >= 0 && v->run->if_flag)
-		v->halted = false;
 	if (atomic_exchange(&v->wake_posted, false))
 		v->halted = false;
 	for (uint32_t n = atomic_exchange(&v->nmi_posted, 0); n > 0; n--) {
@@ -56,6 +53,12 @@ void interrupt_take_posted(struct vcpu *v)
 		stat_add(&v->stats.num_interrupts, 1);
 		v->halted = false;
 	}
+}
+
+bool interrupt_ends_halt(const struct vcpu *v)
+{
+	/* With interrupts off only an NMI or a wake does. */
+	return highest_pending(v) >= 0 && v->run->if_flag;
 }
 
 void interrupt_deliver(struct vcpu *v)

@@ -447,6 +447,8 @@ static int step(struct vcpu *v)
 
 	if (r < 0)
 		return r;
+	if (v->halted && interrupt_ends_halt(v))
+		v->halted = false;
 	if (v->stopped) {
 		vcpu_set_state(v, KVMCPU_VCPU_STOPPED);
 	} else if (v->halted) {
