@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Clients that speak to the sockets byte by byte, in this process or in one that
-can be killed.
+can be killed; and the devices' memory, which outlives them.
 
 A Link sends any bytes and cuts what comes back into frames. A Peer is a Link
 over a socket of this process. A Victim is one over the socket of a forked
@@ -95,6 +95,14 @@ class Link:
             self.send_message(ledger.answer(served[-1]))
         return served
 
+    def serve_each(self, ledger, vcpus):
+        """Answers until each of vcpus has had its turn; the first exit of each."""
+        first = {}
+        while set(first) != set(vcpus):
+            exit, = self.serve(ledger)
+            first.setdefault(exit.vcpu, exit)
+        return first
+
 
 class Peer(Link):
     """A raw connection of this process."""
@@ -102,8 +110,8 @@ class Peer(Link):
     def __init__(self, daemon, role, timeout=DEADLINE):
         super().__init__()
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(daemon.path(role))  # waits where the daemon is slow to accept
         self.socket.settimeout(timeout)
-        self.socket.connect(daemon.path(role))
 
     def __enter__(self):
         return self
@@ -248,4 +256,4 @@ class Ledger:
         else:
             assert exit.redelivered, f"exit {key} comes again without its mark"
         data = self.done[key].to_bytes(exit.pio.size, "little") if reads else b""
-        return schema.exit_.ExitReply(seq=exit.seq, data=data)
+        return schema.exit_.ExitReply(seq=exit.seq, data=data, ticks=1)

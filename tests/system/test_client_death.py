@@ -8,84 +8,21 @@ written, once for each (vcpu, seq), so the guest's sum, or the list of writes,
 tells of any exit that was dropped or carried out again.
 """
 
-import struct
 import time
 
 import pytest
-from devices import IDLE, PORT, STOP, SUMS, WAIT_ABSENT, WAIT_REPLY, WAIT_TURN, WAITING, counts
+from devices import PORT, WAIT_ABSENT, WAIT_REPLY, WAIT_TURN, counts
 from harness import eventually
-from raw import FILL, OK, OVERLAP, READ, Ledger, Peer, Victim, claim, hello
+from knock import DIRECTIONS, Machine, check_absent
+from raw import FILL, OK, OVERLAP, Peer, Victim, claim, hello
 
 from kvmcpu import schema
 from kvmcpu.framing import frame
-
-DIRECTIONS = {"read": 1, "write": 0}  # loop.S's KIND
-
-
-class Machine:
-    """One paused VM whose guest knocks at PORT for ever, its ledger, and a controller."""
-
-    def __init__(self, start, guest, direction="read", cpus=1, port=PORT):
-        self.reads = direction == "read"
-        self.daemon = start(*guest("loop", cpus=cpus, KIND=DIRECTIONS[direction], N=0, PORT=port),
-                            "--paused")
-        self.cpus, self.ledger = cpus, Ledger()
-        self.control = self.daemon.control()
-
-    def victim(self, *claims, name="victim", **options):
-        """A process that has claimed PORT, or claims, and read its HelloReply."""
-        link = Victim(self.daemon)
-        link.greet("device", name=name, claims=claims or [claim(PORT, name="knock")], **options)
-        return link
-
-    def successor(self, *claims, name="successor", **options):
-        """A client of this process that takes over."""
-        link = Peer(self.daemon, "device")
-        link.greet("device", name=name, claims=claims or [claim(PORT, name="knock")], **options)
-        return link
-
-    def wait(self, vcpu=0):
-        """What a vCPU waits for, by Status."""
-        return self.control.status().vcpus[vcpu].wait
-
-    def wait_for(self, cause, vcpu=0):
-        """The VcpuStatus in which the vCPU waits for that cause."""
-        status = self.control.wait_until(lambda s: s.vcpus[vcpu].wait.cause == cause)
-        return status, status.vcpus[vcpu]
-
-    def finish(self, link, filled=0, value=0):
-        """Ends the guest's loops, answering what still comes, and adds up. filled accesses
-        were answered with value by the daemon."""
-        self.control.write_memory(STOP, b"\1")
-        while any(vcpu.state != IDLE for vcpu in self.control.status().vcpus):
-            if link.readable(0.01):
-                link.serve(self.ledger)
-        served = [self.ledger.values.get(vcpu, []) for vcpu in range(self.cpus)]
-        done = counts(self.control, self.cpus)
-        assert sum(done) == sum(map(len, served)) + filled, "accesses lost or done twice"
-        sums = struct.unpack(f"<{self.cpus}Q", self.control.read_memory(SUMS, 8 * self.cpus))
-        for vcpu, values in enumerate(served):
-            if self.reads:
-                assert filled or values == list(range(1, done[vcpu] + 1))
-                assert sums[vcpu] == (sum(values) + filled * value) & 0xFFFFFFFF
-            elif not filled:
-                assert values == list(range(1, done[vcpu] + 1)), "a write was lost or done twice"
-        return done
 
 
 @pytest.fixture
 def machine(start, guest):
     return lambda *arguments, **options: Machine(start, guest, *arguments, **options)
-
-
-def check_absent(status, vcpu, since, client="victim"):
-    """Status tells who waits for whom, since when."""
-    wait = vcpu.wait
-    assert vcpu.state == WAITING
-    assert (wait.cause, wait.claim, wait.client) == (WAIT_ABSENT, "knock", client)
-    assert (wait.kind, wait.address, wait.size_bytes) == (schema.exit_.EXIT_KIND_PIO, PORT, 4)
-    assert wait.exit_seq == vcpu.exit_seq > 0
-    assert since <= wait.since_ns <= status.now_ns <= time.monotonic_ns()
 
 
 def test_killed_before_hello(machine):
@@ -263,8 +200,9 @@ def test_killed_while_another_vcpu_waits_for_its_turn(machine):
     for index in (0, 1):
         check_absent(*m.wait_for(WAIT_ABSENT, index), since)
     with m.successor() as owner:
-        first = owner.serve(m.ledger, 2)
-        assert {exit.vcpu: exit.redelivered for exit in first} == {sent.vcpu: True, other: False}
+        first = owner.serve_each(m.ledger, (0, 1))
+        assert first[sent.vcpu].seq == sent.seq and first[sent.vcpu].redelivered
+        assert not first[other].redelivered
         owner.serve(m.ledger, 4)
         m.finish(owner)
     assert m.ledger.redelivered == [(sent.vcpu, sent.seq)]

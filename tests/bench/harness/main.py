@@ -11,7 +11,7 @@ from . import compare, machine, report, rows, turns
 from .setting import TOP, Setting
 
 OK, MISSED, NOT_BUILT, USAGE, NO_KVM = 0, 1, 2, 64, 69
-ROUNDS, EXITS = 40, 1000  # picked: many short rounds, so that a disturbance hits few ratios
+ROUNDS, EXITS = 60, 500  # picked: many short rounds, since the machine changes speed in between
 QUICK_ROUNDS, QUICK_EXITS = 2, 300
 
 EPILOG = """\
