@@ -52,6 +52,7 @@ void interrupt_take_posted(struct vcpu *v)
 		ioctl(v->fd, KVM_NMI);
 		stat_add(&v->stats.num_interrupts, 1);
 		v->halted = false;
+		v->nmi_first = true;
 	}
 }
 
@@ -66,15 +67,20 @@ void interrupt_deliver(struct vcpu *v)
 	int vector = highest_pending(v);
 
 	v->run->request_interrupt_window = 0;
-	if (vector < 0)
+	if (vector < 0) {
+		v->nmi_first = false;
 		return;
-	if (v->run->ready_for_interrupt_injection) {
+	}
+	/* KVM's PVM flavour loses an NMI that is given together with a vector, so the
+	 * vector waits for the window behind it. */
+	if (v->run->ready_for_interrupt_injection && !v->nmi_first) {
 		struct kvm_interrupt irq = {.irq = (uint32_t)vector};
 		if (ioctl(v->fd, KVM_INTERRUPT, &irq) == 0) {
 			v->irq_pending[vector / 64] &= ~(1ull << (vector % 64));
 			stat_add(&v->stats.num_interrupts, 1);
 		}
 	}
+	v->nmi_first = false;
 	if (highest_pending(v) >= 0)
 		v->run->request_interrupt_window = 1;
 }

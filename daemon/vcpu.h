@@ -87,6 +87,7 @@ struct vcpu {
 	sigset_t wait_mask; /* in a wait: SIGRTMIN unblocked */
 	bool halted;
 	bool stopped;
+	bool nmi_first;	     /* an NMI was given since the last entry */
 	bool completion_due; /* KVM finishes an access with the next entry */
 	uint64_t irq_pending[4];
 	struct claim_hold hold; /* read by L */
