@@ -448,14 +448,14 @@ int claims_prepare(struct claims *c, struct channel *ch, uint64_t vcpu_mask,
 	struct list fresh = {0}, all = {0};
 	int r = 0;
 
-	if (n + claims_count(c) > MAX_CLAIMS) {
-		snprintf(err->text, sizeof(err->text), "the VM would have more than %d claims",
-			 MAX_CLAIMS);
-		return -ENOSPC;
-	}
 	r = make_fresh(c, &fresh, ch, vcpu_mask, wanted, n, err);
 	if (r == 0)
 		r = merge(c, &all, fresh.items, fresh.n, vcpu_mask, err);
+	if (r == 0 && all.n + fresh.n > MAX_CLAIMS) {
+		snprintf(err->text, sizeof(err->text), "the VM would have more than %d claims",
+			 MAX_CLAIMS);
+		r = -ENOSPC;
+	}
 	for (size_t i = 0; r == 0 && i < fresh.n; i++)
 		r = list_add(&all, fresh.items[i]);
 	if (r < 0) {

@@ -403,9 +403,7 @@ static void control_frame(struct session *s, const uint8_t *data, size_t size)
 	if (r == -EPROTO) {
 		respond_error(s, q.id, KVMCPU_ERROR_RANGE, "%s", err.text);
 	} else if (r < 0) {
-		log_warn("client %u \"%s\" sent no Request: %s: cut off", s->client_id, s->name,
-			 err.text);
-		session_end(s);
+		session_cut_off(s, err.text);
 	} else if ((unsigned)q.call >= sizeof(calls) / sizeof(calls[0]) || calls[q.call] == NULL) {
 		respond_error(s, q.id, KVMCPU_ERROR_INVALID,
 			      "this daemon (protocol %d.%d) does not know that request",
@@ -414,6 +412,11 @@ static void control_frame(struct session *s, const uint8_t *data, size_t size)
 		calls[q.call](s, &q, &a);
 	}
 	codec_arena_free(&a);
+}
+
+static void control_reproach(struct session *s, const char *text)
+{
+	respond_error(s, 0, KVMCPU_ERROR_INVALID, "%s", text);
 }
 
 static void control_ended(struct session *s)
@@ -432,6 +435,7 @@ static void control_ended(struct session *s)
 const struct role control_role = {
     .greet = control_greet,
     .frame = control_frame,
+    .reproach = control_reproach,
     .ended = control_ended,
     .max_frame = KVMCPU_CONTROL_FRAME_MAX,
 };

@@ -22,6 +22,7 @@
 #include <event2/event.h>
 
 #include "codec.h"
+#include "frame.h"
 #include "log.h"
 #include "session.h"
 #include "sock.h"
@@ -44,6 +45,28 @@ static bool may_connect(const struct listener *li, const struct sock_peer *peer)
 	return (li->file.st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
+/* There is no session to refuse it: the reply fits the socket, or is lost. */
+static void refuse_one_too_many(struct listener *li, int fd, const struct sock_peer *peer)
+{
+	struct kvmcpu_hello_reply r = {.status = KVMCPU_HELLO_LIMIT,
+				       .major = KVMCPU_PROTOCOL_MAJOR,
+				       .minor = KVMCPU_PROTOCOL_MINOR,
+				       .daemon_version = PACKAGE_VERSION};
+	uint8_t packed[512], frame[FRAME_HEADER_MAX + sizeof(packed)];
+	char text[100];
+
+	snprintf(text, sizeof(text), "no memory, or more than %d clients: end some of them",
+		 LOOP_MAX_SESSIONS);
+	r.message = text;
+	log_warn("pid %d refused on %s.sock: %s", (int)peer->pid, codec_role_name(li->role), text);
+	int size = codec_pack_hello_reply(&r, packed, sizeof(packed));
+	if (size < 0)
+		return;
+	size_t header = frame_put_header(frame, (size_t)size);
+	memcpy(frame + header, packed, (size_t)size);
+	(void)sock_send_now(fd, frame, header + (size_t)size, -1);
+}
+
 static void accept_one(struct listener *li, int fd)
 {
 	struct sock_peer peer;
@@ -59,8 +82,7 @@ static void accept_one(struct listener *li, int fd)
 		return;
 	}
 	if (session_new(li->loop, li->role, fd, &peer) == NULL) {
-		log_warn("%s: no memory, or more than %d clients: refused pid %d", li->path,
-			 LOOP_MAX_SESSIONS, (int)peer.pid);
+		refuse_one_too_many(li, fd, &peer);
 		close(fd);
 	}
 }

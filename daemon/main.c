@@ -6,10 +6,12 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -23,6 +25,19 @@
 #include "stats.h"
 #include "vcpu.h"
 #include "vm.h"
+
+/* Where a standard stream is closed, the next descriptor would take its place, and
+ * the log would be written to a lock file or a socket. */
+static void hold_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
 
 static void on_kick(int number)
 {
@@ -114,8 +129,10 @@ int main(int argc, char **argv)
 	struct rundir dir;
 	struct vm vm;
 	struct fault f;
-	int status = options_read(&options, argc, argv);
+	int status;
 
+	hold_standard_streams();
+	status = options_read(&options, argc, argv);
 	if (status != -1)
 		return status;
 	log_setup("kvmcpud", options.name, options.log_level);

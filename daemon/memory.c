@@ -40,7 +40,9 @@ int memory_create(struct memory *m, uint64_t ram_bytes, uint64_t rom_bytes, stru
 		add_region(m, FOUR_GIB - rom_bytes, rom_bytes, true);
 
 	m->fd = memfd_create("kvmcpud-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->map_size) < 0 ||
+	/* memfds are born with mode 0777, and who holds a read-only descriptor could
+	 * open the file anew by /proc/self/fd, for writing. */
+	if (m->fd < 0 || fchmod(m->fd, 0600) < 0 || ftruncate(m->fd, (off_t)m->map_size) < 0 ||
 	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		goto refused;
 	m->map =

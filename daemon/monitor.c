@@ -184,9 +184,7 @@ static void monitor_frame(struct session *s, const uint8_t *data, size_t size)
 		set_filter(s, &f);
 		return;
 	}
-	log_warn("client %u \"%s\" sent a bad filter: %s: cut off", s->client_id, s->name,
-		 err.text);
-	session_end(s);
+	session_cut_off(s, err.text);
 }
 
 static void monitor_ended(struct session *s)

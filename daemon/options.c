@@ -25,6 +25,24 @@
 /* What is wrong with a value, or NULL. */
 typedef const char *take_fn(struct options *o, const char *value);
 
+/* A copy that lives as long as the program, as the options do. */
+static const char *keep(const char *text, size_t size)
+{
+	static struct kept {
+		struct kept *next;
+		char text[];
+	} * all;
+	struct kept *k = malloc(sizeof(*k) + size + 1);
+
+	if (k == NULL)
+		return NULL;
+	memcpy(k->text, text, size);
+	k->text[size] = '\0';
+	k->next = all;
+	all = k;
+	return k->text;
+}
+
 static bool parse_number(const char *text, uint64_t *ret, char **ret_end)
 {
 	if (*text < '0' || *text > '9')
@@ -117,7 +135,7 @@ static const char *take_image(struct options *o, const char *value)
 		return "at most 32 images can be loaded";
 	if (at == NULL || at == value || !parse_gpa(at + 1, &image->gpa))
 		return "give FILE@ADDRESS, such as kernel.bin@0x100000";
-	image->file = strndup(value, (size_t)(at - value));
+	image->file = keep(value, (size_t)(at - value));
 	if (image->file == NULL)
 		return "out of memory";
 	o->n_images++;
@@ -245,7 +263,7 @@ static int take_line(void *user, const char *section, const char *name, const ch
 	for (unsigned i = 0; i < N_ROWS; i++) {
 		if (strcmp(name, rows[i].name) != 0)
 			continue;
-		char *copy = strdup(value); /* lives as long as the options */
+		const char *copy = keep(value, strlen(value));
 		const char *why = copy ? rows[i].take(r->options, copy) : "out of memory";
 		if (why != NULL)
 			r->status = refuse(r->path, ": ", name, why);
@@ -258,10 +276,16 @@ static int take_line(void *user, const char *section, const char *name, const ch
 static int read_file(struct options *o, const char *path)
 {
 	struct file_reader r = {o, path, -1};
-	int line = ini_parse(path, take_line, &r);
+	FILE *file = fopen(path, "re");
 
-	if (line == -1)
-		return refuse("", "--config", path, strerror(errno ? errno : ENOENT));
+	if (file == NULL)
+		return refuse("", "--config", path, strerror(errno));
+	errno = 0;
+	int line = ini_parse_file(file, take_line, &r);
+	int error = ferror(file) ? errno : 0; /* of a directory, for one */
+	fclose(file);
+	if (error != 0)
+		return refuse("", "--config", path, strerror(error));
 	if (line != 0 && r.status == -1) {
 		fprintf(stderr,
 			"kvmcpud: %s: line %d is neither [section], name = value nor comment\n",
@@ -289,9 +313,15 @@ static int first_pass(struct options *o, int argc, char **argv, const struct opt
 {
 	int c, status = -1;
 
-	while (status == -1 && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+	opterr = 0; /* its messages begin with a path and do not say what to do */
+	while (status == -1 && (c = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+		if (c == ':')
+			return refuse("", "option", argv[optind - 1],
+				      "give its value as well; kvmcpud --help says which");
 		if (c == '?')
-			return STATUS_USAGE; /* getopt has said why */
+			return refuse("", "option", argv[optind - 1],
+				      optopt ? "it takes no value"
+					     : "no such option; kvmcpud --help lists them");
 		if (c == 'h') {
 			print_help();
 			return STATUS_OK;

@@ -177,6 +177,22 @@ void session_refuse(struct session *s, enum kvmcpu_hello_status status, const ch
 	leave(s);
 }
 
+void session_cut_off(struct session *s, const char *text)
+{
+	log_warn("client %u \"%s\" is cut off: %s", s->client_id, s->name, text);
+	s->inside++;
+	if (s->role->reproach != NULL)
+		s->role->reproach(s, text);
+	s->closing = true;
+	if (!s->ended && session_queue_empty(s))
+		session_end(s);
+	if (!s->ended) {
+		event_del(s->readable);
+		event_add(s->hello_timer, &hello_time); /* if it does not read them */
+	}
+	leave(s);
+}
+
 int session_welcome(struct session *s, const struct kvmcpu_memory_map *memory, int memory_fd)
 {
 	struct kvmcpu_hello_reply r = {.status = KVMCPU_HELLO_OK, .client_id = s->client_id};
@@ -236,12 +252,10 @@ static void bad_frame(struct session *s, int r)
 	const char *text = r == -EMSGSIZE ? "the frame is longer than this socket takes"
 					  : "no frame begins with such bytes";
 
-	if (!s->greeted) {
+	if (s->greeted)
+		session_cut_off(s, text);
+	else
 		session_refuse(s, KVMCPU_HELLO_INVALID, text);
-		return;
-	}
-	log_warn("client %u \"%s\": %s: cut off", s->client_id, s->name, text);
-	session_end(s);
 }
 
 static void take_frames(struct session *s)
@@ -309,6 +323,19 @@ static int make_room(struct session *s)
 	return 0;
 }
 
+/* The peer closed; in the middle of a frame that is worth a word. */
+static void tell_cut_short(const struct session *s)
+{
+	if (s->rx_used == 0 || s->busy || s->closing)
+		return;
+	if (s->greeted)
+		log_warn("client %u \"%s\" closed the connection within a frame", s->client_id,
+			 s->name);
+	else
+		log_warn("pid %d closed %s.sock within its Hello", (int)s->peer.pid,
+			 codec_role_name(s->role_id));
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
@@ -326,6 +353,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (n == -EAGAIN)
 		return;
 	if (n <= 0) {
+		tell_cut_short(s);
 		session_end(s);
 		return;
 	}

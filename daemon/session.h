@@ -31,6 +31,8 @@ struct role {
 	void (*frame)(struct session *s, const uint8_t *data, size_t size);
 	/* The queue had to wait for the peer, and has run empty. */
 	void (*drained)(struct session *s);
+	/* Last words to a greeted peer that is cut off. */
+	void (*reproach)(struct session *s, const char *text);
 	/* The connection ends: give back what the role holds. */
 	void (*ended)(struct session *s);
 	size_t max_frame;
@@ -81,6 +83,8 @@ int session_send(struct session *s, const uint8_t *data, size_t size, int fd);
 bool session_queue_empty(const struct session *s);
 /* Refuses the Hello and ends the session once that is sent. */
 void session_refuse(struct session *s, enum kvmcpu_hello_status status, const char *message);
+/* Ends a greeted session for what its peer sent, once its last words are sent. */
+void session_cut_off(struct session *s, const char *text);
 /* Accepts it. memory may be NULL; memory_fd is NOT consumed. 0 or -errno. */
 int session_welcome(struct session *s, const struct kvmcpu_memory_map *memory, int memory_fd);
 /* Lets a busy session take its next frame, behind an inside++ of the caller,

@@ -13,6 +13,7 @@ from devices import PORT, Counter, counts, halted
 from guests import AT
 from harness import BUSY, IMAGE, KVMCPUD, NO_KVM, RUNTIME, USAGE, environment
 
+from kvmcpu.schema import control as messages
 from kvmcpu.schema import hello
 
 WRITE = 0
@@ -84,7 +85,7 @@ def observed(start, *options):
     """What can be told from outside of how a daemon was started."""
     daemon = start(*options)
     control = daemon.control()
-    status = control.status()
+    status = control.wait_until(lambda s: s.state == messages.VM_STATE_PAUSED)
     found = (status.vm.SerializeToString(), status.state, list(status.notes),
              [(vcpu.paused, vcpu.state) for vcpu in status.vcpus],
              control.memory_map().SerializeToString(), control.read_memory(AT, 64),
