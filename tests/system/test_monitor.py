@@ -90,7 +90,9 @@ def test_the_guest_does_not_wait_for_a_slow_monitor(start, guest):
 
 def test_eight_monitors_that_read_lose_nothing(start, guest):
     daemon = start(*guest("loop", cpus=2, PORT=PORT, KIND=WRITE, N=1000), "--paused")
-    monitors, control = [daemon.monitor() for _ in range(8)], daemon.control()
+    control = daemon.control()
+    control.pause()  # that state is reached before the first of them looks
+    monitors = [daemon.monitor() for _ in range(8)]
     control.resume()
     halted(control)
     stats = control.stats()

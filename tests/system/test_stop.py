@@ -25,7 +25,8 @@ def under_load(start, guest, vcpus=2):
     counter.ticks = 3
     serving, monitor = daemon.serve(counter), daemon.monitor()
     control.resume()
-    eventually("a hundred accesses", lambda: counter.total > 100)
+    eventually("fifty accesses of each vCPU", lambda: len(counter.writes) == vcpus and all(
+        len(written) > 50 for written in list(counter.writes.values())))
     return daemon, counter, control, serving, monitor
 
 
