@@ -251,14 +251,29 @@ ssize_t sock_recv(int fd, void *buf, size_t size, int *ret_fd, uint64_t deadline
 	}
 }
 
+/* Without a descriptor to pass, recv and send are the cheaper calls. */
 ssize_t sock_recv_now(int fd, void *buf, size_t size, int *ret_fd)
 {
-	return recv_once(fd, buf, size, ret_fd, MSG_DONTWAIT);
+	ssize_t n;
+
+	if (ret_fd != NULL)
+		return recv_once(fd, buf, size, ret_fd, MSG_DONTWAIT);
+	do
+		n = recv(fd, buf, size, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
 }
 
 ssize_t sock_send_now(int fd, const void *buf, size_t size, int passed_fd)
 {
-	return send_once(fd, buf, size, passed_fd, MSG_DONTWAIT);
+	ssize_t n;
+
+	if (passed_fd >= 0)
+		return send_once(fd, buf, size, passed_fd, MSG_DONTWAIT);
+	do
+		n = send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
 }
 
 static bool name_valid(const char *name)

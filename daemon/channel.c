@@ -13,12 +13,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "look.h"
 #include "sock.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -221,19 +223,50 @@ static int parse_rx(struct channel *ch, size_t *ret_header, size_t *ret_size)
 	return r < 0 ? -ENOTCONN : r;
 }
 
+static ssize_t receive_now(struct channel *ch)
+{
+	return sock_recv_now(ch->fd, ch->rx + ch->rx_used, sizeof(ch->rx) - ch->rx_used, NULL);
+}
+
+/* Looks for bytes for a while; a kick ends it. */
+static ssize_t receive_soon(struct channel *ch, struct vcpu *v)
+{
+	uint64_t began = sock_now_ns(), took;
+	ssize_t n;
+
+	do {
+		sched_yield();
+		n = receive_now(ch);
+		took = sock_now_ns() - began;
+	} while (n == -EAGAIN && took < LOOK_NS &&
+		 !atomic_load_explicit(&v->attention, memory_order_relaxed));
+	look_ended(&ch->look, n != -EAGAIN, took);
+	return n;
+}
+
+/* Waits for bytes. Returns what recv says, -EAGAIN behind a kick, or -ECANCELED. */
+static ssize_t receive_some(struct channel *ch, struct vcpu *v)
+{
+	ssize_t n = look_is_worth(&ch->look) ? receive_soon(ch, v) : -EAGAIN;
+	int r;
+
+	if (n != -EAGAIN)
+		return n;
+	r = vcpu_wait(v, ch->fd, POLLIN);
+	return r < 0 ? r : receive_now(ch);
+}
+
 static int receive_frame(struct channel *ch, struct vcpu *v, size_t *ret_header, size_t *ret_size)
 {
 	for (;;) {
-		int r = vcpu_wait(v, ch->fd, POLLIN);
-		if (r < 0)
-			return r;
-		ssize_t n =
-		    sock_recv_now(ch->fd, ch->rx + ch->rx_used, sizeof(ch->rx) - ch->rx_used, NULL);
+		ssize_t n = receive_some(ch, v);
 		if (n > 0) {
 			ch->rx_used += (size_t)n;
-			r = parse_rx(ch, ret_header, ret_size);
+			int r = parse_rx(ch, ret_header, ret_size);
 			if (r != 0)
 				return r < 0 ? r : 0;
+		} else if (n == -ECANCELED) {
+			return -ECANCELED;
 		} else if (n == -EAGAIN && !atomic_load(&ch->dead)) {
 			continue; /* a kick, nothing else */
 		} else {

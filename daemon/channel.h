@@ -16,6 +16,7 @@
 
 #include "codec.h"
 #include "frame.h"
+#include "look.h"
 #include "types.h"
 
 struct vcpu;
@@ -33,6 +34,7 @@ struct channel {
 	struct vcpu *first_waiter, *last_waiter; /* turn_lock; through vcpu.next_waiter */
 
 	/* The holder's. */
+	struct look look; /* for replies */
 	size_t rx_used;
 	uint8_t rx[FRAME_HEADER_MAX + KVMCPU_DEVICE_FRAME_MAX];
 	struct codec_arena arena;

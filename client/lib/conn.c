@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,14 +115,33 @@ static ssize_t receive(struct conn *c, void *buf, size_t size, int flags)
 	return n;
 }
 
+/* Looks for bytes for a while, and then waits for them. */
+static ssize_t receive_forever(struct conn *c, void *buf, size_t size)
+{
+	uint64_t began, took;
+	ssize_t n;
+
+	if (!look_is_worth(&c->look))
+		return receive(c, buf, size, 0);
+	began = sock_now_ns();
+	do {
+		sched_yield();
+		n = receive(c, buf, size, MSG_DONTWAIT);
+		took = sock_now_ns() - began;
+	} while (n == -EAGAIN && took < LOOK_NS);
+	look_ended(&c->look, n != -EAGAIN, took);
+	return n != -EAGAIN ? n : receive(c, buf, size, 0);
+}
+
 static ssize_t receive_until(struct conn *c, void *buf, size_t size, uint64_t deadline_ns)
 {
-	bool forever = deadline_ns == UINT64_MAX && !c->takes_fd;
 	ssize_t n;
 	int r;
 
+	if (deadline_ns == UINT64_MAX && !c->takes_fd)
+		return receive_forever(c, buf, size);
 	for (;;) {
-		n = receive(c, buf, size, forever ? 0 : MSG_DONTWAIT);
+		n = receive(c, buf, size, MSG_DONTWAIT);
 		if (n != -EAGAIN || deadline_ns == 0)
 			return n;
 		r = wait_for_input(c, deadline_ns);

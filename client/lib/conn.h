@@ -14,12 +14,14 @@
 
 #include "codec.h"
 #include "kvmcpu.h"
+#include "look.h"
 
 struct conn {
 	int fd;	       /* owned, blocking; -1 when closed */
 	int passed_fd; /* came beside the last bytes; owned, -1 for none */
 	bool takes_fd; /* look for descriptors beside the bytes */
 	size_t frame_max;
+	struct look look; /* for input */
 	uint8_t *in; /* owned; bytes from start to end are not yet taken */
 	size_t in_size, start, end;
 	uint8_t *out; /* owned; FRAME_HEADER_MAX and then a message */

@@ -14,7 +14,7 @@ FIRST, EACH = 8 * MIB, MIB
 START_NS = 10_000_000
 RAM = "/memfd:kvmcpud-ram"
 WRITE = 0
-N = 6000  # events enough to go once around a vCPU's ring
+N = 20_000  # events of some 70 bytes: more than may be resident for a vCPU
 
 
 def resident(pid):

@@ -7,7 +7,7 @@ The guest's count, the device's and the daemon's must be equal at the end.
 
 import kvmcpu
 import pytest
-from devices import (IDLE, PORT, RUNNING, STOP, WAIT_REPLY, WAITING, Counter, Gate, all_in, counts,
+from devices import (IDLE, PORT, RUNNING, STOP, SUMS, WAIT_REPLY, WAITING, Counter, Gate, all_in, counts,
                      halted, total)
 
 from kvmcpu.schema import control as messages
@@ -28,9 +28,10 @@ def check_still(control, status):
     assert [vcpu.tick for vcpu in again.vcpus] == [vcpu.tick for vcpu in status.vcpus]
 
 
-@pytest.mark.parametrize("mode, vcpus", [("long", 2), ("user", 1)])
-def test_a_thousand_times_under_load(start, guest, mode, vcpus):
-    daemon = start(*guest("loop", mode, vcpus, PORT=PORT, KIND=WRITE, N=0), "--paused")
+@pytest.mark.parametrize("mode, vcpus, kind", [
+    ("long", 2, WRITE), ("long", 1, READ), ("user", 1, WRITE), ("user", 2, READ)])
+def test_a_thousand_times_under_load(start, guest, mode, vcpus, kind):
+    daemon = start(*guest("loop", mode, vcpus, PORT=PORT, KIND=kind, N=0), "--paused")
     counter, control = Counter(), daemon.control()
     counter.ticks = 1
     daemon.serve(counter)
@@ -46,18 +47,26 @@ def test_a_thousand_times_under_load(start, guest, mode, vcpus):
         assert all(0 <= s - d <= 1 for s, d in zip(served, done))
         progressed += done != before
         before = done
+    assert progressed > ROUNDS // 10, "it hardly ran between two pauses"
     control.write_memory(STOP, b"\1")
     control.resume()
-    status = halted(control)
+    check_end(control, counter, vcpus, halted(control), kind)
+
+
+def check_end(control, counter, vcpus, status, kind):
+    """Three counts agree, and each value went over once: 1, 2, 3 ... one way or the other."""
     done = counts(control, vcpus)
-    assert [len(counter.writes[vcpu]) for vcpu in range(vcpus)] == done
-    assert all(counter.writes[vcpu] == list(range(1, done[vcpu] + 1)) for vcpu in range(vcpus))
+    if kind == WRITE:
+        assert counter.writes == {vcpu: list(range(1, n + 1)) for vcpu, n in enumerate(done)}
+    else:
+        assert counter.reads == dict(enumerate(done))
+        assert counts(control, vcpus, SUMS) == [n * (n + 1) // 2 for n in done]
     stats = control.stats()
     assert [vcpu.num_io for vcpu in stats.vcpus] == done == [v.tick for v in status.vcpus]
     for vcpu in stats.vcpus:
         assert vcpu.num_vm_exits == vcpu.num_io + vcpu.num_halt + vcpu.num_exit_signal
+        assert vcpu.num_vm_half_entries > 0 and vcpu.num_redelivered == 0
         assert vcpu.num_events > vcpu.num_vm_exits
-    assert progressed > ROUNDS // 10, "it hardly ran between two pauses"
 
 
 def test_pause_with_an_access_in_flight(start, guest):
