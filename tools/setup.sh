@@ -6,7 +6,7 @@
 build_packages="gcc make autoconf automake libtool pkg-config linux-libc-dev libc6-dev
 	libevent-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libinih-dev
 	libjson-c-dev libsystemd-dev python3 python3-protobuf seabios"
-test_packages="libcmocka-dev python3-pytest binutils linux-perf"
+test_packages="libcmocka-dev python3-pytest binutils linux-perf groff"
 
 missing_packages() {
 	for package in "$@"; do

@@ -22,7 +22,7 @@ struct conn {
 	bool takes_fd; /* look for descriptors beside the bytes */
 	size_t frame_max;
 	struct look look; /* for input */
-	uint8_t *in; /* owned; bytes from start to end are not yet taken */
+	uint8_t *in;	  /* owned; bytes from start to end are not yet taken */
 	size_t in_size, start, end;
 	uint8_t *out; /* owned; FRAME_HEADER_MAX and then a message */
 	struct codec_arena hello_arena;
