@@ -49,6 +49,7 @@ struct vcpu *vcpu_new(struct vm *vm, uint32_t index, struct fault *f)
 	v->record = record;
 	atomic_store(&v->state, KVMCPU_VCPU_RUNNING);
 	atomic_store(&v->pause_wanted, vm->options->paused);
+	atomic_store(&v->paused, vm->options->paused); /* it has not run: true from the start */
 	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
 	v->run = v->fd < 0 ? MAP_FAILED
 			   : mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);

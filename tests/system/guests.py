@@ -45,7 +45,8 @@ class Assembler:
 
     def _assemble(self, name, symbols, number):
         target = self._directory / f"{name}-{number}"
-        defines = [word for key, value in symbols.items() for word in ("--defsym", f"{key}={value}")]
+        defines = [word for key, value in symbols.items()
+                   for word in ("--defsym", f"{key}={value}")]
         run("as", "--64", "-I", SOURCES, *defines, "-o", f"{target}.o", SOURCES / f"{name}.S")
         run("ld", "-m", "elf_x86_64", f"-Ttext={AT:#x}", "-e", hex(AT), "--oformat", "binary",
             "-o", f"{target}.bin", f"{target}.o")

@@ -212,8 +212,9 @@ class Daemon(Process):
         --ready-fd N and writes a newline to N. Returns the Process: pid, kill(),
         signal(), wait(), stdout, stderr.
         """
-        command = [sys.executable, *([script] if isinstance(script, (str, os.PathLike)) else script)]
-        return self.spawn_ready([*command, *self.words, *arguments], label, timeout, stdin)
+        words = [script] if isinstance(script, (str, os.PathLike)) else script
+        return self.spawn_ready([sys.executable, *words, *self.words, *arguments], label, timeout,
+                                stdin)
 
     def spawn_ready(self, command, label, timeout=DEADLINE, stdin=None):
         """Any program that takes --ready-fd, once it is ready."""

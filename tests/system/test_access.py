@@ -175,7 +175,8 @@ def test_a_fatal_exit_carries_the_whole_state(start, guest):
     control.resume()
     record = next(monitor).exit
     assert record.exit.WhichOneof("kind") == "shutdown"
-    groups = {group.name: {r.name: r.value for r in group.registers} for group in record.dump.groups}
+    groups = {group.name: {r.name: r.value for r in group.registers}
+              for group in record.dump.groups}
     assert groups["regs"]["rbx"] == 0x1122334455667788
     assert "shutdown" in record.dump.cause
     assert control.wait_until(all_in(STOPPED)).vcpus[0].stop_reason == "shutdown"

@@ -145,7 +145,8 @@ def test_schema_is_what_the_messages_are_made_of(daemon):
         assert {m.name: fields(m) for m in theirs.message_type} == {
             m.name: fields(m) for m in own.message_type}
     every = {message.name for file in files.file for message in file.message_type}
-    assert every >= {"Hello", "HelloReply", "Exit", "ExitReply", "EventBatch", "Request", "Response"}
+    assert every >= {"Hello", "HelloReply", "Exit", "ExitReply", "EventBatch", "Request",
+                     "Response"}
 
 
 def fields(message):
@@ -156,7 +157,8 @@ PIPELINE = [  # call, result; some wait for vCPUs, one fails
     (dict(ping=messages.PingCall()), "done"), (dict(pause=messages.PauseCall()), "status"),
     (dict(dump=messages.DumpCall(vcpu=0)), "dump"), (dict(dump=messages.DumpCall(vcpu=9)), None),
     (dict(stats=messages.StatsCall()), "stats"), (dict(resume=messages.ResumeCall()), "status"),
-    (dict(clients=messages.ClientsCall()), "clients"), (dict(schema=messages.SchemaCall()), "schema"),
+    (dict(clients=messages.ClientsCall()), "clients"),
+    (dict(schema=messages.SchemaCall()), "schema"),
 ] * 25
 
 

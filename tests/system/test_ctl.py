@@ -79,7 +79,8 @@ def test_json_says_what_the_protocol_says(daemon):
 
 def test_memory_written_is_read_back(daemon, tmp_path):
     ctl(daemon, "memory", "write", "0x100000", "00ff10ab")
-    assert ctl(daemon, "memory", "read", "0x100000", "4", "--raw", text=False) == b"\x00\xff\x10\xab"
+    raw = ctl(daemon, "memory", "read", "0x100000", "4", "--raw", text=False)
+    assert raw == b"\x00\xff\x10\xab"
     target = tmp_path / "ram"
     ctl(daemon, "memory", "read", "0", "4M", "--output", str(target))
     data = target.read_bytes()
@@ -145,8 +146,8 @@ class Nowhere:
     words = ["--vm", "absent", "--runtime-dir", os.path.join(os.sep, "tmp", "kv-nowhere")]
 
 
-@pytest.mark.parametrize("words", [["status"], ["ping"], ["monitor"], ["stop"], ["memory", "read", "0",
-                                                                             "1"]])
+@pytest.mark.parametrize("words", [["status"], ["ping"], ["monitor"], ["stop"],
+                                   ["memory", "read", "0", "1"]])
 def test_no_daemon(words):
     said = ctl(Nowhere, *words, expect=NO_DAEMON)
     assert "absent" in said and "kvmcpud" in said

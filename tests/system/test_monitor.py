@@ -62,7 +62,7 @@ def test_a_monitor_that_does_not_read_is_told_exactly_what_it_missed(start, gues
 
 
 def run_time(start, guest, monitors):
-    """Cycles that the guest takes for its loop, by its own clock, with monitors that do not read."""
+    """Cycles that the guest's loop takes by its own clock, with monitors that do not read."""
     daemon = start(*guest("loop", PORT=PORT, KIND=WRITE, N=20_000, TIMED=1), "--paused")
     control = daemon.control()
     for _ in range(monitors):

@@ -116,7 +116,8 @@ def test_the_command_line_comes_behind_the_file(start, work, tmp_path):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("[vm]\nmemroy = 1M\n", "memroy"), ("[cpu]\ncpus = 1\n", "cpu"), ("[vm]\ncpus = many\n", "1 to 64"),
+    ("[vm]\nmemroy = 1M\n", "memroy"), ("[cpu]\ncpus = 1\n", "cpu"),
+    ("[vm]\ncpus = many\n", "1 to 64"),
     ("[vm]\njust words\n", "line 2"), ("[vm]\npaused = maybe\n", "yes or no")])
 def test_a_bad_configuration_file(tmp_path, text, said):
     file = tmp_path / "vm.ini"
@@ -128,7 +129,8 @@ def test_a_bad_configuration_file(tmp_path, text, said):
 @pytest.mark.parametrize("options, said", [
     (["--no-such-option"], "no-such-option"), (["word"], "word"), (["--cpus", "0"], "1 to 64"),
     (["--cpus", "65"], "1 to 64"), (["--memory", "1X"], "64M"), (["--mode", "long"], "--entry"),
-    ([], "--image"), (["--entry", "0x8000"], "--image"), (["--config", "/nonexistent"], "nonexistent"),
+    ([], "--image"), (["--entry", "0x8000"], "--image"),
+    (["--config", "/nonexistent"], "nonexistent"),
     (["--irqchip", "some"], "none or kernel"), (["--log-level", "loud"], "debug")])
 def test_usage(tmp_path, options, said):
     status, message = refused(tmp_path, *options)
@@ -139,7 +141,8 @@ def test_a_bad_image(start, tmp_path, guest):
     big = tmp_path / "big"
     big.write_bytes(bytes(2 << 20))
     entry = ["--entry", "0x8000", "--memory", "1M"]
-    for options in ([*entry, "--image", f"{tmp_path / 'absent'}@0"], [*entry, "--image", f"{big}@0"],
+    for options in ([*entry, "--image", f"{tmp_path / 'absent'}@0"],
+                    [*entry, "--image", f"{big}@0"],
                     [*entry, "--image", f"{tmp_path}@0"],
                     [*entry, "--image", f"{KVMCPUD}@0xfffffffffffffff0"],
                     ["--firmware", str(tmp_path / "absent")]):
@@ -154,7 +157,8 @@ def test_a_bad_image(start, tmp_path, guest):
 def test_no_kvm(tmp_path, work):
     """An empty /dev, in a mount name space of the daemon's own."""
     words = ["unshare", "--mount", "--map-root-user"] if os.geteuid() else ["unshare", "--mount"]
-    if not shutil.which("unshare") or subprocess.run([*words, "true"], capture_output=True).returncode:
+    if not shutil.which("unshare") or subprocess.run([*words, "true"],
+                                                     capture_output=True).returncode:
         pytest.skip("unshare cannot make a mount name space here")
     hide = [*words, "sh", "-c", 'mount -t tmpfs tmpfs /dev && exec "$@"', "sh"]
     status, message = refused(tmp_path, *work, prefix=hide)
