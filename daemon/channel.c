@@ -325,6 +325,12 @@ int channel_call(struct channel *ch, struct vcpu *v, const struct kvmcpu_exit *x
 
 	if (r < 0)
 		return r;
+	while (ch->abandoned && r == 0)
+		r = vcpu_wait(v, -1, 0);
+	if (r < 0) {
+		channel_done(ch);
+		return r;
+	}
 	ch->rx_used = 0;
 	memcpy(frame - header_size, header, header_size);
 	if (atomic_load(&ch->dead)) {
@@ -337,6 +343,8 @@ int channel_call(struct channel *ch, struct vcpu *v, const struct kvmcpu_exit *x
 		*ret_sent_ns = 0; /* not whole, so nobody has seen it */
 	if (r == 0)
 		r = take_reply(ch, v, x, ret, ret_bytes, ret_size);
+	if (r == -ECANCELED)
+		ch->abandoned = true;
 	if (r < 0)
 		channel_done(ch);
 	return r;

@@ -35,6 +35,7 @@ struct channel {
 
 	/* The holder's. */
 	struct look look; /* for replies */
+	bool abandoned;	  /* the VM ends within an exchange: the next holders wait for their end */
 	size_t rx_used;
 	uint8_t rx[FRAME_HEADER_MAX + KVMCPU_DEVICE_FRAME_MAX];
 	struct codec_arena arena;
