@@ -79,43 +79,6 @@ def halted(control_client, timeout=20.0):
     return control_client.wait_until(all_in(IDLE), timeout)
 
 
-def total(self):
-        return sum(self.reads.values()) + sum(map(len, self.writes.values()))
-
-
-class Gate(Counter):
-    """A Counter whose n-th write waits inside the device until open() lets it go."""
-
-    def __init__(self, at=1):
-        super().__init__()
-        self._at = at
-        self.entered, self._go = threading.Event(), threading.Event()
-
-    def open(self):
-        self._go.set()
-
-    def write(self, access):
-        super().write(access)
-        if self.total == self._at:
-            self.entered.set()
-            assert self._go.wait(30), "nobody opened the gate"
-
-
-def counts(control_client, vcpus=1, address=COUNTS):
-    """The guests' own counters, one for each vCPU."""
-    return list(struct.unpack(f"<{vcpus}Q", control_client.read_memory(address, 8 * vcpus)))
-
-
-def all_in(*states):
-    """A predicate for Control.wait_until: every vCPU is in one of states."""
-    return lambda status: all(vcpu.state in states for vcpu in status.vcpus)
-
-
-def halted(control_client, timeout=20.0):
-    """Waits until every vCPU is idle; returns that Status."""
-    return control_client.wait_until(all_in(IDLE), timeout)
-
-
 def exits_of(monitor, until):
     """Events up to and with the first for which until(event) is true."""
     seen = []
