@@ -9,45 +9,16 @@ compiled beside it.
 
 import hashlib
 import lzma
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
+
+import package
 
 META = "linux-image-cloud-amd64"  # names the newest cloud kernel
 MODULES = ("virtio_pci", "virtio_console", "overlay", "virtiofs", "kvm-amd")
 INIT = pathlib.Path(__file__).resolve().parent / "init.c"
-
-
-class Missing(Exception):
-    """Something that the lab needs is not there; the text says what to do."""
-
-
-def cache():
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    where = pathlib.Path(base) / "kvmcpud" / "lab"
-    where.mkdir(parents=True, exist_ok=True)
-    return where
-
-
-def say(text):
-    print(f"tools/lab: {text}", file=sys.stderr, flush=True)
-
-
-def _run(command, otherwise, **more):
-    """What a program prints; Missing with the last line of what it said if it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                              **more)
-    except FileNotFoundError:
-        raise Missing(f"{command[0]} is missing; {otherwise}") from None
-    if done.returncode:
-        said = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise Missing(f"{command[0]} failed ({said}); {otherwise}")
-    return done.stdout
 
 
 def _depends(module):
@@ -82,51 +53,35 @@ def _in_loading_order(directory):
     return order
 
 
-def _unpack(package, target):
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        work = pathlib.Path(work)
-        _run(["dpkg-deb", "-x", str(package), str(work / "all")], "is the package whole?")
-        kept = work / "kept"
-        kept.mkdir()
-        shutil.move(next((work / "all" / "boot").glob("vmlinuz-*")), kept / "vmlinuz")
-        for number, path in enumerate(_in_loading_order(work / "all" / "lib" / "modules")):
-            shutil.copy(path, kept / f"{number:02}-{path.name}")
-        try:
-            kept.rename(target)
-        except OSError:
-            if not target.is_dir():  # else somebody else was faster
-                raise
+def _keep(everything, kept):
+    shutil.move(next((everything / "boot").glob("vmlinuz-*")), kept / "vmlinuz")
+    for number, path in enumerate(_in_loading_order(everything / "lib" / "modules")):
+        shutil.copy(path, kept / f"{number:02}-{path.name}")
 
 
-def _fetch():
+def _newest():
+    """What the package META names now."""
     advice = f"the lab needs Debian's package {META}, to be had with apt-get from bookworm or later"
-    depends = _run(["apt-cache", "depends", META], advice)
+    depends = package.run(["apt-cache", "depends", META], advice)
     name = re.search(r"Depends: (linux-image-\S+)", depends)
     if not name:
-        raise Missing(f"apt knows no {META}: run apt-get update as root; {advice}")
-    name = name[1]
-    target = cache() / name
-    say(f"fetching {name} (about 30 MB) into {target.parent}; it is not installed")
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        _run(["apt-get", "download", "-q", name], f"run apt-get update as root; {advice}",
-             cwd=work)
-        _unpack(next(pathlib.Path(work).glob("*.deb")), target)
-    return target
+        raise package.Missing(f"apt knows no {META}: run apt-get update as root; {advice}")
+    return name[1]
 
 
 def find():
     """The directory with vmlinuz and NN-MODULE.ko, fetched if need be."""
-    there = sorted(path.parent for path in cache().glob("linux-image-*/vmlinuz"))
-    return there[-1] if there else _fetch()
+    there = sorted(path.parent for path in package.cache().glob("linux-image-*/vmlinuz"))
+    return there[-1] if there else package.fetch(_newest(), "30 MB", _keep)
 
 
 def init():
     """init.c as a static program, compiled if it is new."""
-    compiled = cache() / f"init-{hashlib.sha256(INIT.read_bytes()).hexdigest()[:16]}"
+    compiled = package.cache() / f"init-{hashlib.sha256(INIT.read_bytes()).hexdigest()[:16]}"
     if not compiled.exists():
         with tempfile.TemporaryDirectory(dir=compiled.parent) as work:
             made = pathlib.Path(work) / "init"
-            _run(["gcc", "-O1", "-static", "-Wall", "-o", str(made), str(INIT)],
-                 "the lab needs the packages gcc and libc6-dev")
+            package.run(["gcc", "-O1", "-static", "-Wall", "-o", str(made), str(INIT)],
+                        "the lab needs the packages gcc and libc6-dev")
             made.rename(compiled)
     return compiled

@@ -20,8 +20,8 @@ import termios
 import time
 import tty
 
-import kernel
 import machine
+import package
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SHARE = TOP / "build" / "lab"
@@ -99,7 +99,7 @@ def prepare():
     done = subprocess.run(["sh", "-c", '. "$top/tools/setup.sh" && setup_packages $lab_packages'],
                           env=dict(os.environ, top=str(TOP)))
     if done.returncode or not have_programs():
-        raise kernel.Missing(f"the lab needs {machine.QEMU}, virtiofsd, gcc, dpkg-deb and "
+        raise package.Missing(f"the lab needs {machine.QEMU}, virtiofsd, gcc, dpkg-deb and "
                              "unshare: see the packages of lab_packages in tools/setup.sh")
 
 
@@ -234,13 +234,13 @@ def main(argv):
     options = parse(argv)
     try:
         return run(options)
-    except kernel.Missing as missing:
-        kernel.say(missing)
+    except package.Missing as missing:
+        package.say(missing)
         return MISSING
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to say there
         return 128 + signal.SIGPIPE
     except End as end:
         if str(end):
-            kernel.say(end)
+            package.say(end)
         return end.status

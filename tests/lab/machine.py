@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 
+import cpio
 import kernel
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -32,27 +33,16 @@ def _words(strings):
     return b"".join(os.fsencode(string) + b"\0" for string in strings)
 
 
-def _cpio(files):
-    """An archive in the kernel's "newc" format (its early-userspace documentation has it)."""
-    def entry(name, mode, data):
-        name = name.encode() + b"\0"
-        fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
-        head = b"070701" + b"".join(b"%08x" % field for field in fields) + name
-        return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
-    return b"".join([*(entry(*file) for file in files), entry("TRAILER!!!", 0, b"")])
-
-
 def initramfs(found, command, environment, terminal):
     """What init.c finds at /; found is kernel.find()'s directory."""
-    directory, program, plain = 0o40755, 0o100755, 0o100644
-    files = [("dev", directory, b""), ("modules", directory, b""),
-             ("init", program, kernel.init().read_bytes()),
-             ("command", plain, _words(command)),
-             ("environment", plain, _words(f"{key}={value}" for key, value in
-                                           environment.items()))]
-    files += [(f"modules/{path.name}", plain, path.read_bytes()) for path in
+    files = [("dev", cpio.DIRECTORY, b""), ("modules", cpio.DIRECTORY, b""),
+             ("init", cpio.PROGRAM, kernel.init().read_bytes()),
+             ("command", cpio.FILE, _words(command)),
+             ("environment", cpio.FILE, _words(f"{key}={value}" for key, value in
+                                               environment.items()))]
+    files += [(f"modules/{path.name}", cpio.FILE, path.read_bytes()) for path in
               sorted(found.glob("*.ko"))]
-    return _cpio(files + [("terminal", plain, b"")] * terminal)
+    return cpio.archive(files + [("terminal", cpio.FILE, b"")] * terminal)
 
 
 class Machine:
