@@ -21,7 +21,6 @@
 #include "interrupt.h"
 #include "sock.h"
 #include "vcpu.h"
-#include "x86/boot.h"
 
 #define KERNEL_GSIS 24 /* of KVM's one IO-APIC */
 /* Four pages that KVM on Intel hides from the guest; below any firmware. */
