@@ -22,7 +22,6 @@
 #include "interrupt.h"
 #include "sock.h"
 #include "vcpu.h"
-#include "x86/boot.h"
 
 /* Four pages that KVM on Intel hides from the guest; below any firmware. */
 #define IDENTITY_MAP_GPA 0xfeffc000ull
