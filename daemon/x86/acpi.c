@@ -6,7 +6,9 @@
  * 6.4, chapter 5; layouts as of 4.0, which has all that is needed.
  *
  * ISA interrupt 0, the PIT's, is not overridden to GSI 2 as on other PCs: KVM's own
- * routing takes it to pin 0 of the IO-APIC.
+ * routing takes it to pin 0 of the IO-APIC. An 8042 is not promised even though its
+ * port may reset the machine: a Linux that is promised one asks 10,000 times for a
+ * keyboard.
  */
 #include "config.h"
 
@@ -76,7 +78,6 @@ struct fadt {
 } PACKED;
 
 #define BOOT_LEGACY_DEVICES (1u << 0)
-#define BOOT_8042 (1u << 1)
 #define BOOT_NO_VGA (1u << 2)
 #define BOOT_NO_MSI (1u << 3)
 
@@ -206,7 +207,7 @@ static kvmcpu_gpa_t put_fadt(struct area *a, kvmcpu_gpa_t facs, kvmcpu_gpa_t dsd
 	    .pm1_control_size = 2,
 	    .c2_latency = UINT16_MAX, /* no such state */
 	    .c3_latency = UINT16_MAX,
-	    .boot_arch = BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA | BOOT_NO_MSI,
+	    .boot_arch = BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_MSI,
 	    .flags = FADT_WBINVD | FADT_C1 | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON |
 		     FADT_NO_RTC_WAKE | FADT_RESET,
 	    .reset = {.space = 1 /* I/O */, .bits = 8, .access = 1, .address = ACPI_RESET_PORT},
