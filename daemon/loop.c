@@ -59,6 +59,10 @@ static void reset(struct loop *l)
 	vm_join(l->vm);
 	finish_jobs(l->vm);
 	monitor_pump_all(l);
+	if (!l->vm->stop_is_reset) { /* a vCPU's last word was another */
+		end(l);
+		return;
+	}
 	log_info("the VM starts again: %s", l->vm->stop_reason);
 	device_reset_all(l);
 	if (vm_reset(l->vm, &l->fault) == 0)

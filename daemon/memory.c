@@ -17,6 +17,8 @@
 
 #include <linux/kvm.h>
 
+#include "image.h"
+
 #define LOW_RAM_END (3ull << 30) /* above it the PC's devices begin */
 #define FOUR_GIB (1ull << 32)
 #define MAX_ROM (16ull << 20)	   /* what fits above the local APICs' page, rounded down */
@@ -108,40 +110,10 @@ uint8_t *memory_at(const struct memory *m, kvmcpu_gpa_t gpa, uint64_t size, bool
 	return NULL;
 }
 
-static int open_image(const char *path, uint64_t *ret_size, struct fault *f)
-{
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return fault_set(f, STATUS_IMAGE, "cannot read %s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-		close(fd);
-		return fault_set(f, STATUS_IMAGE, "cannot load %s: it is %s", path,
-				 S_ISREG(st.st_mode) ? "empty" : "not a regular file");
-	}
-	*ret_size = (uint64_t)st.st_size;
-	return fd;
-}
-
-static int read_whole(int fd, const char *path, uint8_t *to, uint64_t size, struct fault *f)
-{
-	for (uint64_t done = 0; done < size;) {
-		ssize_t n = read(fd, to + done, size - done);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return fault_set(f, STATUS_IMAGE, "cannot read %s: %s", path,
-					 n < 0 ? strerror(errno) : "it shrank meanwhile");
-		done += (uint64_t)n;
-	}
-	return 0;
-}
-
 int memory_load_file(const struct memory *m, const char *path, kvmcpu_gpa_t gpa, struct fault *f)
 {
 	uint64_t size;
-	int fd = open_image(path, &size, f), status;
+	int fd = image_open(path, &size, f), status;
 
 	if (fd < 0)
 		return -1;
@@ -153,25 +125,23 @@ int memory_load_file(const struct memory *m, const char *path, kvmcpu_gpa_t gpa,
 		    (unsigned long long)size, (unsigned long long)gpa,
 		    (unsigned long long)m->regions[0].size_bytes);
 	else
-		status = read_whole(fd, path, to, size, f);
+		status = image_read(fd, path, to, size, f);
 	close(fd);
 	return status;
 }
 
 int64_t memory_firmware_size(const char *path, struct fault *f)
 {
-	uint64_t size;
-	int fd = open_image(path, &size, f);
+	int64_t size = image_size(path, f);
 
-	if (fd < 0)
+	if (size < 0)
 		return -1;
-	close(fd);
-	if (size > MAX_ROM || size % 4096 != 0)
+	if (size > (int64_t)MAX_ROM || size % 4096 != 0)
 		return fault_set(
 		    f, STATUS_IMAGE,
 		    "%s has %llu bytes: firmware has a multiple of 4096, at most 16 MiB", path,
 		    (unsigned long long)size);
-	return (int64_t)size;
+	return size;
 }
 
 int memory_load_firmware(const struct memory *m, const char *path, struct fault *f)
@@ -179,12 +149,12 @@ int memory_load_firmware(const struct memory *m, const char *path, struct fault 
 	const struct kvmcpu_memory_region *rom = &m->regions[m->n_regions - 1];
 	uint8_t *to = m->map + rom->offset;
 	uint64_t size, shadow = rom->size_bytes < SHADOW_SIZE ? rom->size_bytes : SHADOW_SIZE;
-	int fd = open_image(path, &size, f), status;
+	int fd = image_open(path, &size, f), status;
 
 	if (fd < 0)
 		return -1;
 	if (size == rom->size_bytes)
-		status = read_whole(fd, path, to, size, f);
+		status = image_read(fd, path, to, size, f);
 	else
 		status =
 		    fault_set(f, STATUS_IMAGE, "cannot load %s: its size changed meanwhile", path);

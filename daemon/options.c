@@ -111,6 +111,7 @@ static const char *take_cpus(struct options *o, const char *value)
 
 static const char *take_irqchip(struct options *o, const char *value)
 {
+	o->has_irqchip = true;
 	if (strcmp(value, "none") == 0)
 		o->irqchip = KVMCPU_IRQCHIP_NONE;
 	else if (strcmp(value, "kernel") == 0)
@@ -123,6 +124,24 @@ static const char *take_irqchip(struct options *o, const char *value)
 static const char *take_firmware(struct options *o, const char *value)
 {
 	o->firmware = value;
+	return NULL;
+}
+
+static const char *take_kernel(struct options *o, const char *value)
+{
+	o->kernel = value;
+	return *value != '\0' ? NULL : "give a file";
+}
+
+static const char *take_initrd(struct options *o, const char *value)
+{
+	o->initrd = value;
+	return *value != '\0' ? NULL : "give a file";
+}
+
+static const char *take_append(struct options *o, const char *value)
+{
+	o->append = value;
 	return NULL;
 }
 
@@ -217,8 +236,12 @@ static const struct option_row {
      take_runtime_dir},
     {"memory", "SIZE", "guest RAM, such as 64M or 1G (default: 128M)", take_memory},
     {"cpus", "N", "vCPUs, 1 to 64 (default: 1)", take_cpus},
-    {"irqchip", "none|kernel", "interrupt controllers and PIT in KVM, or none (default: none)",
+    {"irqchip", "none|kernel",
+     "interrupt controllers and PIT in KVM, or none (default: none, kernel with --kernel)",
      take_irqchip},
+    {"kernel", "FILE", "start a Linux bzImage, or an ELF by PVH or Multiboot", take_kernel},
+    {"initrd", "FILE", "the kernel's initial RAM disk, or Multiboot module", take_initrd},
+    {"append", "TEXT", "the kernel's command line", take_append},
     {"firmware", "FILE", "ROM below 4 GiB, its last 128 KiB also below 1 MiB", take_firmware},
     {"image", "FILE@GPA", "load FILE to a guest address; may be given several times", take_image},
     {"entry", "GPA", "where the vCPUs start (default: the reset vector)", take_entry},
@@ -368,8 +391,26 @@ static int second_pass(struct options *o, int argc, char **argv, const struct op
 	return -1;
 }
 
+static int check_kernel(const struct options *o)
+{
+	if (o->firmware != NULL || o->n_images > 0 || o->has_entry || o->mode != BOOT_RESET)
+		return refuse("", "--kernel", o->kernel,
+			      "it says itself where it lies and starts; leave out --firmware, "
+			      "--image, --entry and --mode");
+	if (o->has_irqchip && o->irqchip == KVMCPU_IRQCHIP_NONE && o->cpus > 1)
+		return refuse("", "--irqchip", "none",
+			      "a kernel starts its other processors by their local APICs; leave "
+			      "this out, or give --cpus 1");
+	return -1;
+}
+
 static int check_together(const struct options *o)
 {
+	if (o->kernel != NULL)
+		return check_kernel(o);
+	if (o->initrd != NULL || o->append != NULL)
+		return refuse("", o->initrd ? "--initrd" : "--append",
+			      o->initrd ? o->initrd : o->append, "give --kernel as well");
 	if (o->mode != BOOT_RESET && !o->has_entry)
 		return refuse("", "--mode", "", "say where to start with --entry as well");
 	if (o->has_entry && (o->mode == BOOT_RESET || o->mode == BOOT_REAL) && o->entry >= 1 << 20)
@@ -377,7 +418,7 @@ static int check_together(const struct options *o)
 	if (o->mode == BOOT_PROTECTED && o->entry > UINT32_MAX)
 		return refuse("", "--entry", "", "protected mode starts below 4 GiB");
 	if (o->firmware == NULL && o->n_images == 0)
-		return refuse("", "nothing to run", "", "give --firmware or --image");
+		return refuse("", "nothing to run", "", "give --kernel, --firmware or --image");
 	if (o->firmware == NULL && !o->has_entry)
 		return refuse("", "--entry", "", "without --firmware, say where the image starts");
 	return -1;
@@ -403,6 +444,8 @@ int options_read(struct options *ret, int argc, char **argv)
 		status = check_together(&o);
 	if (o.has_entry && o.mode == BOOT_RESET)
 		o.mode = BOOT_REAL;
+	if (o.kernel != NULL && !o.has_irqchip)
+		o.irqchip = KVMCPU_IRQCHIP_KERNEL;
 	*ret = o;
 	return status;
 }

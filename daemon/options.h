@@ -25,8 +25,12 @@ struct options {
 	const char *runtime_dir; /* NULL: ${XDG_RUNTIME_DIR:-/run}/kvmcpud */
 	uint64_t memory_bytes;	 /* 128 MiB unless said */
 	uint32_t cpus;		 /* 1 to KVMCPU_MAX_VCPUS */
-	enum kvmcpu_irqchip irqchip;
-	const char *firmware; /* NULL for none */
+	bool has_irqchip;
+	enum kvmcpu_irqchip irqchip; /* none unless said; with a kernel, kernel */
+	const char *firmware;	     /* NULL for none */
+	const char *kernel;	     /* NULL for none, as the next two, which need it */
+	const char *initrd;
+	const char *append;
 	struct image images[OPTIONS_MAX_IMAGES];
 	unsigned n_images;
 	bool has_entry;

@@ -20,9 +20,10 @@
 #include <linux/kvm.h>
 
 #include "interrupt.h"
+#include "log.h"
 #include "sock.h"
 #include "vcpu.h"
-#include "x86/boot.h"
+#include "x86/probe.h"
 
 /* Four pages that KVM on Intel hides from the guest; below any firmware. */
 #define IDENTITY_MAP_GPA 0xfeffc000ull
@@ -94,8 +95,6 @@ static int make_irqchip(struct vm *vm, struct fault *f)
 	if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_PIT2 fails: %s; use --irqchip none",
 				 strerror(errno));
-	vm->notes[vm->n_notes++] = "the interrupt controller is in the kernel, so KVM keeps HLT to "
-				   "itself: there are no halt exits";
 	return 0;
 }
 
@@ -112,6 +111,24 @@ static int load(struct vm *vm, struct fault *f)
 		return fault_set(f, STATUS_IMAGE, "--entry 0x%llx is not in RAM",
 				 (unsigned long long)o->entry);
 	return x86_boot_prepare(vm, f);
+}
+
+/* What is less here than it could be. The kernel's mode is looked into only where it
+ * is going to matter: that takes a VM of its own. */
+static void take_notes(struct vm *vm)
+{
+	const struct options *o = vm->options;
+
+	if (o->irqchip == KVMCPU_IRQCHIP_KERNEL)
+		vm->notes[vm->n_notes++] =
+		    "the interrupt controller is in the kernel, so KVM keeps HLT to itself: there "
+		    "are no halt exits";
+	if (o->kernel != NULL && x86_kernel_mode_is_native(vm->kvm_fd) == 0) {
+		vm->notes[vm->n_notes++] =
+		    "this KVM leaves the guest's kernel mode to an instruction emulator, which "
+		    "lacks many instructions: Linux does not boot on it, small kernels may";
+		log_warn("%s", vm->notes[vm->n_notes - 1]);
+	}
 }
 
 static int make_memory(struct vm *vm, struct fault *f)
@@ -156,8 +173,10 @@ int vm_create(struct vm *vm, const struct options *options, struct fault *f)
 	if (vm->notify_fd < 0 || claims_init(&vm->claims, vm->n_vcpus) < 0)
 		fault_set(f, STATUS_OS, "no memory or descriptors left");
 	else if (open_kvm(vm, f) == 0 && check_kvm(vm, f) == 0 && make_memory(vm, f) == 0 &&
-		 make_vm(vm, f) == 0)
+		 make_vm(vm, f) == 0) {
+		take_notes(vm);
 		return 0;
+	}
 	vm_destroy(vm);
 	return -1;
 }
@@ -196,7 +215,6 @@ int vm_reset(struct vm *vm, struct fault *f)
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		vcpu_close(vm->vcpus[i]);
 	close(vm->fd);
-	vm->n_notes = 0;
 	vm->stop_wanted = vm->stop_is_reset = false;
 	irq_lines_reset(&vm->irqs);
 	if (memory_clear(&vm->memory, f) < 0 || make_vm(vm, f) < 0)

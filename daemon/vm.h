@@ -17,6 +17,7 @@
 #include "irq.h"
 #include "memory.h"
 #include "options.h"
+#include "x86/boot.h"
 
 struct vcpu;
 struct job;
@@ -30,6 +31,7 @@ struct vm {
 	int fd;			       /* owned; const but for a reset, when no V runs */
 	size_t run_size;	       /* const; bytes of a vCPU's kvm_run mapping */
 	struct memory memory;	       /* layout const */
+	struct x86_start start;	       /* const */
 	struct vcpu *vcpus[KVMCPU_MAX_VCPUS];
 	uint32_t n_vcpus;		 /* const */
 	uint64_t started_ns;		 /* const */

@@ -3,8 +3,9 @@
  * Real mode starts with the segments of a boot sector. Protected mode is flat
  * 32-bit code and data without paging; long mode is 64-bit code at CPL 0 with
  * the first 4 GiB mapped to themselves by 2 MiB pages, open to CPL 3 as well, so
- * that a test program can go there by itself. Segment and page table formats:
- * SDM volume 3, chapters 3 and 4.
+ * that a test program can go there by itself. A kernel starts in one of these, and
+ * differs in selectors and registers only. Segment and page table formats: SDM
+ * volume 3, chapters 3 and 4.
  */
 #include "config.h"
 
@@ -17,6 +18,8 @@
 #include <linux/kvm.h>
 
 #include "cpuid.h"
+#include "kernel.h"
+#include "layout.h"
 #include "vm.h"
 
 #define GDT_GPA X86_BOOT_AREA
@@ -28,25 +31,25 @@
 #define PDE_LARGE (1ull << 7)
 #define PAGE_2M (1ull << 21)
 
-#define CR0_PE 1ull
-#define CR0_ET (1ull << 4)
-#define CR0_NE (1ull << 5)
 #define CR0_PG (1ull << 31)
 #define CR4_PAE (1ull << 5)
 #define EFER_LME (1ull << 8)
 #define EFER_LMA (1ull << 10)
 
-enum { CODE_SELECTOR = 0x08, DATA_SELECTOR = 0x10, GDT_ENTRIES = 3 };
+#define MSR_MTRR_DEF_TYPE 0x2ff
+#define MTRR_ENABLE (1u << 11)
+#define MTRR_WRITE_BACK 6u
 
-static void write_gdt(uint8_t *at, bool is_long)
+enum { GDT_ENTRIES = 4 };
+
+static void write_gdt(uint8_t *at, const struct x86_start *start)
 {
 	/* Flat, 4 GiB, present, DPL 0; code is 64-bit (L) or 32-bit (D). */
-	const uint64_t gdt[GDT_ENTRIES] = {
-	    0,
-	    is_long ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
-	    0x00cf93000000ffffull,
-	};
+	uint64_t gdt[GDT_ENTRIES] = {0};
 
+	gdt[start->code_selector / 8] =
+	    start->mode == BOOT_LONG ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull;
+	gdt[start->data_selector / 8] = 0x00cf93000000ffffull;
 	memcpy(at, gdt, sizeof(gdt));
 }
 
@@ -63,14 +66,11 @@ static void write_page_tables(uint8_t *area)
 		pd[i] = i * PAGE_2M | PDE_LARGE | PTE_USER_WRITE_PRESENT;
 }
 
-int x86_boot_prepare(struct vm *vm, struct fault *f)
+static int write_tables(const struct vm *vm, struct fault *f)
 {
-	enum boot_mode mode = vm->options->mode;
-	uint8_t *area;
+	uint8_t *area =
+	    memory_at(&vm->memory, X86_BOOT_AREA, X86_BOOT_AREA_END - X86_BOOT_AREA, true);
 
-	if (mode != BOOT_PROTECTED && mode != BOOT_LONG)
-		return 0;
-	area = memory_at(&vm->memory, X86_BOOT_AREA, X86_BOOT_AREA_END - X86_BOOT_AREA, true);
 	if (area == NULL)
 		return fault_set(f, STATUS_IMAGE, "RAM is too small for this --mode");
 	for (uint64_t i = 0; i < X86_BOOT_AREA_END - X86_BOOT_AREA; i++)
@@ -80,10 +80,30 @@ int x86_boot_prepare(struct vm *vm, struct fault *f)
 			    "an image reaches into 0x%llx-0x%llx, where --mode protected and long "
 			    "keep their tables; load it elsewhere",
 			    X86_BOOT_AREA, X86_BOOT_AREA_END - 1);
-	write_gdt(area, mode == BOOT_LONG);
-	if (mode == BOOT_LONG)
+	write_gdt(area, &vm->start);
+	if (vm->start.mode == BOOT_LONG)
 		write_page_tables(area);
 	return 0;
+}
+
+int x86_boot_prepare(struct vm *vm, struct fault *f)
+{
+	const struct options *o = vm->options;
+
+	vm->start = (struct x86_start){
+	    .mode = o->mode,
+	    .entry = o->entry,
+	    .code_selector = X86_CODE_SELECTOR,
+	    .data_selector = X86_DATA_SELECTOR,
+	    .cr0 = X86_CR0_FLAT,
+	    .rsi = vm->n_vcpus,
+	    .all = true,
+	};
+	if (o->kernel != NULL && x86_kernel_load(o, &vm->memory, &vm->start, f) < 0)
+		return -1;
+	if (vm->start.mode == BOOT_RESET || vm->start.mode == BOOT_REAL)
+		return 0;
+	return write_tables(vm, f);
 }
 
 static struct kvm_segment flat_segment(uint16_t selector, bool code, bool is_long)
@@ -100,13 +120,15 @@ static struct kvm_segment flat_segment(uint16_t selector, bool code, bool is_lon
 	};
 }
 
-static void set_flat(struct kvm_sregs *s, bool is_long)
+static void set_flat(struct kvm_sregs *s, const struct x86_start *start)
 {
-	s->cs = flat_segment(CODE_SELECTOR, true, is_long);
-	s->ds = s->es = s->fs = s->gs = s->ss = flat_segment(DATA_SELECTOR, false, is_long);
+	bool is_long = start->mode == BOOT_LONG;
+
+	s->cs = flat_segment(start->code_selector, true, is_long);
+	s->ds = s->es = s->fs = s->gs = s->ss = flat_segment(start->data_selector, false, is_long);
 	s->gdt.base = GDT_GPA;
 	s->gdt.limit = GDT_ENTRIES * 8 - 1;
-	s->cr0 = CR0_PE | CR0_ET | CR0_NE;
+	s->cr0 = start->cr0;
 	if (is_long) {
 		s->cr0 |= CR0_PG;
 		s->cr3 = PML4_GPA;
@@ -123,32 +145,66 @@ static void set_real(struct kvm_sregs *s, struct kvm_regs *r, kvmcpu_gpa_t entry
 	r->rip = entry - s->cs.base;
 }
 
-static int set_registers(const struct vm *vm, int fd, uint32_t index)
+static int set_registers(const struct x86_start *start, int fd, uint32_t index)
 {
-	const struct options *o = vm->options;
-	struct kvm_regs regs = {.rflags = 2, .rip = o->entry, .rdi = index, .rsi = vm->n_vcpus};
+	struct kvm_regs regs = {
+	    .rflags = 2,
+	    .rip = start->entry,
+	    .rax = start->rax,
+	    .rbx = start->rbx,
+	    .rsi = start->rsi,
+	    .rdi = index,
+	};
 	struct kvm_sregs sregs;
 
-	if (o->mode == BOOT_RESET)
+	if (start->mode == BOOT_RESET || (index != 0 && !start->all))
 		return 0; /* as KVM made it */
 	if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0)
 		return -1;
-	if (o->mode == BOOT_REAL)
-		set_real(&sregs, &regs, o->entry);
+	if (start->mode == BOOT_REAL)
+		set_real(&sregs, &regs, start->entry);
 	else
-		set_flat(&sregs, o->mode == BOOT_LONG);
+		set_flat(&sregs, start);
 	if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0)
 		return -1;
 	return ioctl(fd, KVM_SET_REGS, &regs);
 }
 
+/* What firmware leaves behind, and a kernel without firmware must find: RAM is
+ * cached. KVM itself caches it in any case, so where it does not take this (PVM), a
+ * kernel is only less happy. */
+static void set_memory_type(int fd)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = {
+	    .head.nmsrs = 1,
+	    .entry = {.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE | MTRR_WRITE_BACK},
+	};
+
+	(void)ioctl(fd, KVM_SET_MSRS, &msrs);
+}
+
 int x86_boot_vcpu(const struct vm *vm, int vcpu_fd, uint32_t index, struct fault *f)
 {
-	if (x86_cpuid_set(vm->kvm_fd, vcpu_fd, index, vm->n_vcpus) < 0)
+	bool kernel_irqchip = vm->options->irqchip == KVMCPU_IRQCHIP_KERNEL;
+	struct x86_cpuid cpuid = {
+	    .kvm_fd = vm->kvm_fd,
+	    .index = index,
+	    .n_vcpus = vm->n_vcpus,
+	    .x2apic = kernel_irqchip,
+	    .tsc_deadline = kernel_irqchip &&
+			    ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+	};
+
+	if (x86_cpuid_set(&cpuid, vcpu_fd) < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM refuses the CPUID of vCPU %u: %s", index,
 				 strerror(errno));
-	if (set_registers(vm, vcpu_fd, index) < 0)
+	if (set_registers(&vm->start, vcpu_fd, index) < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM refuses the registers of vCPU %u: %s",
 				 index, strerror(errno));
+	if (vm->options->kernel != NULL)
+		set_memory_type(vcpu_fd);
 	return 0;
 }
