@@ -31,6 +31,8 @@
 on_clock:
 	to_port	0x0c, 0x70
 	inb	$0x71, %al
+	test	$0x80, %al		# an edge from before register C was read
+	jz	4f
 	movzbl	%al, %eax
 	xor	%ebx, %ebx
 2:	shr	$1, %eax

@@ -3,10 +3,11 @@
 as it was on every way out.
 """
 
+import fcntl
 import os
-import pty
 import select
 import signal
+import subprocess
 import termios
 
 import pc
@@ -20,19 +21,17 @@ PREFIX = b"\x01"
 class Terminal:
     """kvmcpu-pc as the foreground process of a terminal of its own."""
 
-    def __init__(self, daemon, *options):
-        ready, tell = os.pipe()
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.set_inheritable(tell, True)
-            words = [str(KVMCPU_PC), *daemon.words, "--debugcon", "none", "--serial", "-",
-                     "--ready-fd", str(tell), *map(str, options)]
-            os.execve(words[0], words, environment())
-        os.close(tell)
-        # While we have the other end open too, its settings outlive the process.
-        self.slave = os.open(os.ptsname(self.fd), os.O_RDWR | os.O_NOCTTY)
+    def __init__(self, daemon):
+        self.fd, self.slave = os.openpty()  # with the slave open, its settings stay to be seen
         self.before = termios.tcgetattr(self.slave)
         self.screen = bytearray()
+        ready, tell = os.pipe()
+        self.process = subprocess.Popen(
+            [str(KVMCPU_PC), *daemon.words, "--debugcon", "none", "--serial", "-", "--ready-fd",
+             str(tell)], stdin=self.slave, stdout=self.slave, stderr=self.slave, pass_fds=[tell],
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env=environment())
+        os.close(tell)
         came = select.select([ready], [], [], DEADLINE)[0]
         assert came and os.read(ready, 1), "kvmcpu-pc does not get ready"
         os.close(ready)
@@ -52,20 +51,12 @@ class Terminal:
         eventually(f"{text} on the terminal", look)
 
     def wait(self):
-        """Its wait status."""
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            assert select.select([pidfd], [], [], DEADLINE)[0], "it does not end"
-        finally:
-            os.close(pidfd)
-        return os.waitpid(self.pid, 0)[1]
+        """Its exit status (negative: a signal's number)."""
+        return self.process.wait(DEADLINE)
 
     def close(self):
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
+        self.process.kill()
+        self.process.wait(DEADLINE)
         os.close(self.slave)
         os.close(self.fd)
 
@@ -122,7 +113,7 @@ def test_stop(terminal):
     term.type(PREFIX + b"x")
     daemon.ended(0)
     assert "stopped from the console" in daemon.stderr
-    assert os.waitstatus_to_exitcode(term.wait()) == 0
+    assert term.wait() == 0
     assert as_it_was(term)
 
 
@@ -131,13 +122,14 @@ def test_stop_while_the_guest_takes_no_input(terminal):
     daemon, control, term = terminal(2, 20)
     term.type(b"nobody reads this " * 20 + PREFIX + b"x")
     daemon.ended(0)
+    assert term.wait() == 0
     assert as_it_was(term)
 
 
 def test_detach_and_attach_again(terminal):
     daemon, control, term = terminal()
     term.type(PREFIX + b"d")
-    assert os.waitstatus_to_exitcode(term.wait()) == 0
+    assert term.wait() == 0
     assert as_it_was(term)
     assert daemon.running
     pc.spawn(daemon, "--serial", "pty")
@@ -146,17 +138,17 @@ def test_detach_and_attach_again(terminal):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_it_and_restores_the_terminal(terminal, number):
     _, _, term = terminal()
-    os.kill(term.pid, number)
-    assert os.WTERMSIG(term.wait()) == number
+    term.process.send_signal(number)
+    assert term.wait() == -number
     assert as_it_was(term)
 
 
 def test_stopped_and_continued(terminal):
     _, control, term = terminal()
-    os.kill(term.pid, signal.SIGTSTP)
-    assert os.WIFSTOPPED(os.waitpid(term.pid, os.WUNTRACED)[1])
+    os.kill(term.process.pid, signal.SIGTSTP)
+    assert os.WIFSTOPPED(os.waitpid(term.process.pid, os.WUNTRACED)[1])
     assert as_it_was(term)
-    os.kill(term.pid, signal.SIGCONT)
+    os.kill(term.process.pid, signal.SIGCONT)
     eventually("raw again", lambda: term.raw)
     term.type(b"on")
     received(control, b"on")
@@ -165,5 +157,5 @@ def test_stopped_and_continued(terminal):
 def test_the_daemon_is_killed(terminal):
     daemon, _, term = terminal()
     daemon.kill()
-    assert os.waitstatus_to_exitcode(term.wait()) == 0
+    assert term.wait() == 0
     assert as_it_was(term)
