@@ -17,6 +17,7 @@ void codec_put_vm_info(struct wire *w, const struct kvmcpu_vm_info *v)
 	wire_uint(w, 3, v->memory_bytes);
 	wire_uint(w, 4, v->ticks_per_second);
 	wire_uint(w, 5, v->irqchip);
+	wire_uint(w, 6, v->instance);
 }
 
 void codec_put_memory_map(struct wire *w, const struct kvmcpu_memory_map *m)
@@ -65,6 +66,7 @@ void codec_get_vm_info(const Kvmcpud__V1__VmInfo *m, struct kvmcpu_vm_info *ret)
 	ret->memory_bytes = m->memory_bytes;
 	ret->ticks_per_second = m->ticks_per_second;
 	ret->irqchip = (enum kvmcpu_irqchip)m->irqchip;
+	ret->instance = m->instance;
 }
 
 int codec_get_memory_map(const Kvmcpud__V1__MemoryMap *m, const struct codec_in *in,

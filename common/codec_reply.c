@@ -23,6 +23,7 @@ void codec_put_effect(struct wire *w, const struct kvmcpu_effect *e)
 	case KVMCPU_EFFECT_SET_IRQ_LINE:
 		wire_uint(w, 1, e->irq_line.gsi);
 		wire_uint(w, 2, e->irq_line.level);
+		wire_uint(w, 3, e->irq_line.decided_ns);
 		break;
 	case KVMCPU_EFFECT_INTERRUPT:
 		wire_uint(w, 1, e->cpu.vcpu);
@@ -39,6 +40,7 @@ void codec_put_effect(struct wire *w, const struct kvmcpu_effect *e)
 	case KVMCPU_EFFECT_STOP_VM:
 		wire_uint(w, 1, e->stop.code);
 		wire_string(w, 2, e->stop.reason);
+		wire_uint(w, 3, e->stop.reset);
 		break;
 	}
 	wire_end(w, mark);
@@ -132,6 +134,7 @@ int codec_get_effect(const Kvmcpud__V1__Effect *m, const struct codec_in *in,
 	case KVMCPU_EFFECT_SET_IRQ_LINE:
 		ret->irq_line.gsi = m->set_irq_line->gsi;
 		ret->irq_line.level = m->set_irq_line->level;
+		ret->irq_line.decided_ns = m->set_irq_line->decided_ns;
 		break;
 	case KVMCPU_EFFECT_INTERRUPT:
 		ret->cpu.vcpu = m->interrupt->vcpu;
@@ -151,6 +154,7 @@ int codec_get_effect(const Kvmcpud__V1__Effect *m, const struct codec_in *in,
 	case KVMCPU_EFFECT_STOP_VM:
 		ret->stop.code = m->stop_vm->code;
 		ret->stop.reason = codec_clean_text(m->stop_vm->reason);
+		ret->stop.reset = m->stop_vm->reset;
 		break;
 	default:
 		if (in->lenient)

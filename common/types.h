@@ -69,7 +69,11 @@ enum kvmcpu_space {
 	KVMCPU_SPACE_HALT = 5,
 };
 
-enum kvmcpu_notice { KVMCPU_NOTICE_STOPPED = 1, KVMCPU_NOTICE_PROTOCOL = 2 };
+enum kvmcpu_notice {
+	KVMCPU_NOTICE_STOPPED = 1,
+	KVMCPU_NOTICE_PROTOCOL = 2,
+	KVMCPU_NOTICE_RESET = 3
+};
 
 /* One access of a vCPU that a device answers. */
 struct kvmcpu_exit {
@@ -146,6 +150,7 @@ struct kvmcpu_effect {
 		struct {
 			uint32_t gsi; /* 0 to 23 */
 			bool level;
+			uint64_t decided_ns; /* CLOCK_MONOTONIC; 0: on arrival */
 		} irq_line;
 		struct {
 			uint32_t vcpu;
@@ -159,6 +164,7 @@ struct kvmcpu_effect {
 		struct {
 			uint32_t code;	    /* 0 to KVMCPU_MAX_STOP_CODE */
 			const char *reason; /* NULL or "" for none */
+			bool reset;	    /* start again, if the daemon is told to */
 		} stop;
 	};
 };
@@ -224,6 +230,7 @@ struct kvmcpu_vm_info {
 	enum kvmcpu_irqchip irqchip;
 	uint64_t memory_bytes;
 	uint64_t ticks_per_second;
+	uint64_t instance; /* another one after each start and reset; not 0 */
 };
 
 struct kvmcpu_memory_region {

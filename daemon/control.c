@@ -228,7 +228,7 @@ static void call_resume(struct session *s, const struct kvmcpu_request *q, struc
 static void call_stop(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
 {
 	respond_done(s, q->id);
-	vm_request_stop(s->loop->vm, q->stop.code, q->stop.reason);
+	vm_request_stop(s->loop->vm, q->stop.code, q->stop.reason, false);
 }
 
 static void dump_run(struct vcpu *v, struct job *job)
@@ -366,8 +366,9 @@ static void call_effect(struct session *s, const struct kvmcpu_request *q, struc
 			      err.text);
 		return;
 	}
-	respond_done(s, q->id);
+	/* Done means done: a client may go on to something that comes behind it. */
 	vm_apply_effect(s->loop->vm, &q->effect);
+	respond_done(s, q->id);
 }
 
 static call_fn *const calls[] = {

@@ -158,6 +158,20 @@ const struct role device_role = {
     .max_frame = KVMCPU_HELLO_FRAME_MAX, /* the only one that is read here */
 };
 
+void device_reset_all(struct loop *l)
+{
+	struct session *next;
+
+	for (struct session *s = TAILQ_FIRST(&l->sessions); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, entry);
+		if (s->channel == NULL)
+			continue;
+		channel_fail(s->channel, KVMCPU_NOTICE_RESET,
+			     "the VM starts again: connect as a device that was just switched on");
+		session_end(s);
+	}
+}
+
 void device_reap(struct loop *l)
 {
 	struct session *next;

@@ -9,5 +9,8 @@ struct loop;
 
 /* Ends the sessions of channels that a vCPU thread found dead. L only. */
 void device_reap(struct loop *l);
+/* Ends all device sessions, whose clients are told that the VM starts again. Their
+ * claims stay, absent. When no vCPU thread runs. */
+void device_reset_all(struct loop *l);
 
 #endif

@@ -51,12 +51,32 @@ static void end(struct loop *l)
 	event_base_loopbreak(l->base);
 }
 
+/* The one thing for which L waits: with no vCPU running there is nothing else to
+ * be done. Claims are absent when the guest starts, so that it waits for its
+ * devices where they say so. */
+static void reset(struct loop *l)
+{
+	vm_join(l->vm);
+	finish_jobs(l->vm);
+	monitor_pump_all(l);
+	if (!l->vm->stop_is_reset) { /* a vCPU's last word was another */
+		end(l);
+		return;
+	}
+	log_info("the VM starts again: %s", l->vm->stop_reason);
+	device_reset_all(l);
+	if (vm_reset(l->vm, &l->fault) == 0)
+		return;
+	l->failed = true;
+	end(l);
+}
+
 static void on_notify(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
 	struct vm *vm = l->vm;
 	uint64_t count;
-	bool stop;
+	bool stop, again;
 
 	if (read(fd, &count, sizeof(count)) < 0)
 		return;
@@ -67,8 +87,11 @@ static void on_notify(evutil_socket_t fd, short what, void *arg)
 	claims_collect(&vm->claims);
 	pthread_mutex_lock(&vm->stop_lock);
 	stop = vm->stop_wanted;
+	again = vm->stop_is_reset && vm->options->restart;
 	pthread_mutex_unlock(&vm->stop_lock);
-	if (stop || (vm->options->exit_on_failure && any_failed(vm)))
+	if (stop && again)
+		reset(l);
+	else if (stop || (vm->options->exit_on_failure && any_failed(vm)))
 		end(l);
 }
 

@@ -32,6 +32,8 @@ struct loop {
 	struct event *notify, *sigterm, *sigint;
 	int signal; /* that ended it; 0 for none */
 	bool done;
+	bool failed;	    /* the VM could not be started again */
+	struct fault fault; /* why, if failed */
 };
 
 /* -1 with fault set. directory holds the sockets. */

@@ -116,6 +116,10 @@ static int run_vm(struct vm *vm, struct rundir *dir, struct fault *f)
 		vm_join(vm);
 		log_end(vm, &loop);
 		status = status_of(vm);
+		if (loop.failed) {
+			*f = loop.fault;
+			status = -1;
+		}
 	} else {
 		vm_join(vm);
 	}

@@ -69,6 +69,14 @@ void memory_destroy(struct memory *m)
 	m->fd = -1;
 }
 
+int memory_clear(const struct memory *m, struct fault *f)
+{
+	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->map_size) ==
+	    0)
+		return 0;
+	return fault_set(f, STATUS_OS, "cannot clear guest memory: %s", strerror(errno));
+}
+
 int memory_register(const struct memory *m, int vm_fd, struct fault *f)
 {
 	for (uint32_t slot = 0; slot < m->n_regions; slot++) {

@@ -27,6 +27,8 @@ struct memory {
  * fault set, and nothing held, if the system refuses. */
 int memory_create(struct memory *m, uint64_t ram_bytes, uint64_t rom_bytes, struct fault *f);
 void memory_destroy(struct memory *m);
+/* Makes all of it zeroes again; for when no vCPU runs. */
+int memory_clear(const struct memory *m, struct fault *f);
 /* Makes the regions memory slots of the VM. */
 int memory_register(const struct memory *m, int vm_fd, struct fault *f);
 

@@ -217,6 +217,14 @@ static const char *take_exit_on_failure(struct options *o, const char *value)
 	return take_bool(&o->exit_on_failure, value);
 }
 
+static const char *take_on_reset(struct options *o, const char *value)
+{
+	if (strcmp(value, "stop") != 0 && strcmp(value, "restart") != 0)
+		return "give stop or restart";
+	o->restart = *value == 'r';
+	return NULL;
+}
+
 static const struct option_row {
 	const char *name;
 	const char *value; /* NULL for a switch */
@@ -240,6 +248,8 @@ static const struct option_row {
     {"mode", "real|protected|long", "the mode they start in at --entry (default: real)", take_mode},
     {"paused", NULL, "start paused", take_paused},
     {"strict", NULL, "stop a vCPU at an access that nobody claims", take_strict},
+    {"on-reset", "stop|restart", "what a guest's reset does (default: stop, the daemon ends)",
+     take_on_reset},
     {"exit-on-failure", NULL, "end when a vCPU has stopped for good", take_exit_on_failure},
     {"log-level", "error|warn|info|debug", "what to log (default: info)", take_log_level},
 };

@@ -39,6 +39,7 @@ struct options {
 	bool paused;
 	bool strict;
 	bool exit_on_failure;
+	bool restart; /* what a guest's reset does; else it ends the daemon */
 	enum log_level log_level;
 };
 

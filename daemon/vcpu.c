@@ -47,16 +47,10 @@ struct vcpu *vcpu_new(struct vm *vm, uint32_t index, struct fault *f)
 	v->vm = vm;
 	v->index = index;
 	v->record = record;
-	atomic_store(&v->state, KVMCPU_VCPU_RUNNING);
 	atomic_store(&v->pause_wanted, vm->options->paused);
 	atomic_store(&v->paused, vm->options->paused); /* it has not run: true from the start */
-	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
-	v->run = v->fd < 0 ? MAP_FAILED
-			   : mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
-	if (v->run != MAP_FAILED && x86_boot_vcpu(vm, v->fd, index, f) == 0)
+	if (vcpu_open(v, f) == 0)
 		return v;
-	if (v->fd < 0 || v->run == MAP_FAILED)
-		fault_set(f, STATUS_NO_KVM, "KVM refuses vCPU %u: %s", index, strerror(errno));
 	vcpu_free(v);
 	return NULL;
 no_memory:
@@ -68,16 +62,53 @@ no_memory:
 	return NULL;
 }
 
-void vcpu_free(struct vcpu *v)
+int vcpu_open(struct vcpu *v, struct fault *f)
 {
-	if (v == NULL)
-		return;
+	struct vm *vm = v->vm;
+
+	atomic_store(&v->state, KVMCPU_VCPU_RUNNING);
+	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, v->index);
+	v->run = v->fd < 0 ? MAP_FAILED
+			   : mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run == MAP_FAILED)
+		return fault_set(f, STATUS_NO_KVM, "KVM refuses vCPU %u: %s", v->index,
+				 strerror(errno));
+	return x86_boot_vcpu(vm, v->fd, v->index, f);
+}
+
+/* What was posted for the guest that was, or held back from it. */
+static void forget(struct vcpu *v)
+{
+	atomic_store(&v->quit, false);
+	atomic_store(&v->wake_posted, false);
+	atomic_store(&v->nmi_posted, 0);
+	for (int i = 0; i < 4; i++)
+		atomic_store(&v->irq_posted[i], 0);
+	memset(v->irq_pending, 0, sizeof(v->irq_pending));
+	v->halted = v->stopped = v->nmi_first = v->completion_due = false;
+	atomic_store(&v->settled, false);
+	atomic_store(&v->stop_reason, NULL);
+	x86_dump_free(v->dump);
+	v->dump = NULL;
+}
+
+void vcpu_close(struct vcpu *v)
+{
+	forget(v);
 	if (v->run != MAP_FAILED)
 		munmap(v->run, v->vm->run_size);
 	if (v->fd >= 0)
 		close(v->fd);
+	v->run = MAP_FAILED;
+	v->fd = -1;
+}
+
+void vcpu_free(struct vcpu *v)
+{
+	if (v == NULL)
+		return;
+	vcpu_close(v);
 	ring_free(&v->ring);
-	x86_dump_free(v->dump);
 	free(v->event_buf);
 	free(v->record);
 	free(v);

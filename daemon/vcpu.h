@@ -56,9 +56,9 @@ struct vcpu_wait_info {
 struct vcpu {
 	struct vm *vm;	      /* const */
 	uint32_t index;	      /* const */
-	int fd;		      /* const; owned */
-	struct kvm_run *run;  /* const; owned mapping; immediate_exit: any thread */
-	pthread_t thread;     /* const once started */
+	int fd;		      /* owned; const while the thread runs */
+	struct kvm_run *run;  /* the same, a mapping; immediate_exit: any thread */
+	pthread_t thread;     /* const while it runs */
 	_Atomic uint32_t tid; /* 0 until the thread runs */
 
 	/* Anybody sets, V takes. */
@@ -105,6 +105,10 @@ struct vcpu {
 
 /* L, before threads. NULL with fault set. */
 struct vcpu *vcpu_new(struct vm *vm, uint32_t index, struct fault *f);
+/* L, while the thread does not run: gives back what KVM has of it; makes it anew
+ * in its first state. */
+void vcpu_close(struct vcpu *v);
+int vcpu_open(struct vcpu *v, struct fault *f);
 int vcpu_start(struct vcpu *v, struct fault *f);
 /* Asks V to end. Any thread. */
 void vcpu_quit(struct vcpu *v);

@@ -14,15 +14,17 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <linux/kvm.h>
 
 #include "interrupt.h"
+#include "log.h"
 #include "sock.h"
 #include "vcpu.h"
+#include "x86/probe.h"
 
-#define KERNEL_GSIS 24 /* of KVM's one IO-APIC */
 /* Four pages that KVM on Intel hides from the guest; below any firmware. */
 #define IDENTITY_MAP_GPA 0xfeffc000ull
 #define TSS_GPA 0xfeffd000ull
@@ -93,8 +95,6 @@ static int make_irqchip(struct vm *vm, struct fault *f)
 	if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_PIT2 fails: %s; use --irqchip none",
 				 strerror(errno));
-	vm->notes[vm->n_notes++] = "the interrupt controller is in the kernel, so KVM keeps HLT to "
-				   "itself: there are no halt exits";
 	return 0;
 }
 
@@ -113,7 +113,25 @@ static int load(struct vm *vm, struct fault *f)
 	return x86_boot_prepare(vm, f);
 }
 
-static int make_vm(struct vm *vm, struct fault *f)
+/* What is less here than it could be. The kernel's mode is looked into only where it
+ * is going to matter: that takes a VM of its own. */
+static void take_notes(struct vm *vm)
+{
+	const struct options *o = vm->options;
+
+	if (o->irqchip == KVMCPU_IRQCHIP_KERNEL)
+		vm->notes[vm->n_notes++] =
+		    "the interrupt controller is in the kernel, so KVM keeps HLT to itself: there "
+		    "are no halt exits";
+	if (o->kernel != NULL && x86_kernel_mode_is_native(vm->kvm_fd) == 0) {
+		vm->notes[vm->n_notes++] =
+		    "this KVM leaves the guest's kernel mode to an instruction emulator, which "
+		    "lacks many instructions: Linux does not boot on it, small kernels may";
+		log_warn("%s", vm->notes[vm->n_notes - 1]);
+	}
+}
+
+static int make_memory(struct vm *vm, struct fault *f)
 {
 	int64_t rom = 0;
 
@@ -122,14 +140,19 @@ static int make_vm(struct vm *vm, struct fault *f)
 		if (rom < 0)
 			return -1;
 	}
+	return memory_create(&vm->memory, vm->options->memory_bytes, (uint64_t)rom, f);
+}
+
+/* What is made anew at each reset. */
+static int make_vm(struct vm *vm, struct fault *f)
+{
+	do /* fails only where a signal comes early in the system's life */
+		(void)!getrandom(&vm->instance, sizeof(vm->instance), 0);
+	while (vm->instance == 0);
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_VM fails: %s", strerror(errno));
-	if (make_irqchip(vm, f) < 0)
-		return -1;
-	if (memory_create(&vm->memory, vm->options->memory_bytes, (uint64_t)rom, f) < 0)
-		return -1;
-	if (memory_register(&vm->memory, vm->fd, f) < 0)
+	if (make_irqchip(vm, f) < 0 || memory_register(&vm->memory, vm->fd, f) < 0)
 		return -1;
 	return load(vm, f);
 }
@@ -145,11 +168,15 @@ int vm_create(struct vm *vm, const struct options *options, struct fault *f)
 	    .started_ns = sock_now_ns(),
 	};
 	pthread_mutex_init(&vm->stop_lock, NULL);
+	irq_lines_init(&vm->irqs);
 	vm->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->notify_fd < 0 || claims_init(&vm->claims, vm->n_vcpus) < 0)
 		fault_set(f, STATUS_OS, "no memory or descriptors left");
-	else if (open_kvm(vm, f) == 0 && check_kvm(vm, f) == 0 && make_vm(vm, f) == 0)
+	else if (open_kvm(vm, f) == 0 && check_kvm(vm, f) == 0 && make_memory(vm, f) == 0 &&
+		 make_vm(vm, f) == 0) {
+		take_notes(vm);
 		return 0;
+	}
 	vm_destroy(vm);
 	return -1;
 }
@@ -183,6 +210,21 @@ void vm_join(struct vm *vm)
 			vcpu_join(vm->vcpus[i]);
 }
 
+int vm_reset(struct vm *vm, struct fault *f)
+{
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_close(vm->vcpus[i]);
+	close(vm->fd);
+	vm->stop_wanted = vm->stop_is_reset = false;
+	irq_lines_reset(&vm->irqs);
+	if (memory_clear(&vm->memory, f) < 0 || make_vm(vm, f) < 0)
+		return -1;
+	for (uint32_t i = 0; i < vm->n_vcpus; i++)
+		if (vcpu_open(vm->vcpus[i], f) < 0)
+			return -1;
+	return vm_start(vm, f);
+}
+
 void vm_destroy(struct vm *vm)
 {
 	claims_destroy(&vm->claims);
@@ -195,6 +237,7 @@ void vm_destroy(struct vm *vm)
 		close(vm->kvm_fd);
 	if (vm->notify_fd >= 0)
 		close(vm->notify_fd);
+	irq_lines_destroy(&vm->irqs);
 	pthread_mutex_destroy(&vm->stop_lock);
 }
 
@@ -207,11 +250,12 @@ void vm_notify(struct vm *vm)
 		return;
 }
 
-void vm_request_stop(struct vm *vm, uint32_t code, const char *reason)
+void vm_request_stop(struct vm *vm, uint32_t code, const char *reason, bool reset)
 {
 	pthread_mutex_lock(&vm->stop_lock);
-	if (!vm->stop_wanted) {
+	if (!vm->stop_wanted || (vm->stop_is_reset && !reset)) {
 		vm->stop_wanted = true;
+		vm->stop_is_reset = reset;
 		vm->stop_code = code;
 		snprintf(vm->stop_reason, sizeof(vm->stop_reason), "%s",
 			 reason != NULL ? reason : "");
@@ -231,6 +275,7 @@ void vm_info(const struct vm *vm, struct kvmcpu_vm_info *ret)
 	    .irqchip = vm->options->irqchip,
 	    .memory_bytes = vm->options->memory_bytes,
 	    .ticks_per_second = VM_TICKS_PER_SECOND,
+	    .instance = vm->instance,
 	};
 }
 
@@ -274,7 +319,7 @@ int vm_check_effect(const struct vm *vm, const struct kvmcpu_effect *e, struct c
 			    err, -ENOTSUP,
 			    "effect: there are no interrupt lines with --irqchip none; give a "
 			    "vector");
-		if (e->irq_line.gsi >= KERNEL_GSIS)
+		if (e->irq_line.gsi >= IRQ_LINES)
 			return refuse(err, -EPROTO, "effect: GSI %u is past the last, 23",
 				      e->irq_line.gsi);
 		return 0;
@@ -290,19 +335,12 @@ int vm_check_effect(const struct vm *vm, const struct kvmcpu_effect *e, struct c
 	}
 }
 
-static void set_irq_line(struct vm *vm, uint32_t gsi, bool level)
-{
-	struct kvm_irq_level line = {.irq = gsi, .level = level};
-
-	/* Checked before; KVM has no other reason to refuse. */
-	(void)ioctl(vm->fd, KVM_IRQ_LINE, &line);
-}
-
 void vm_apply_effect(struct vm *vm, const struct kvmcpu_effect *e)
 {
 	switch (e->kind) {
 	case KVMCPU_EFFECT_SET_IRQ_LINE:
-		set_irq_line(vm, e->irq_line.gsi, e->irq_line.level);
+		irq_line_set(&vm->irqs, vm->fd, e->irq_line.gsi, e->irq_line.level,
+			     e->irq_line.decided_ns);
 		break;
 	case KVMCPU_EFFECT_INTERRUPT:
 		interrupt_post(vm->vcpus[e->cpu.vcpu], e->cpu.vector);
@@ -318,7 +356,7 @@ void vm_apply_effect(struct vm *vm, const struct kvmcpu_effect *e)
 		interrupt_post_wake(vm->vcpus[e->cpu.vcpu]);
 		break;
 	case KVMCPU_EFFECT_STOP_VM:
-		vm_request_stop(vm, e->stop.code, e->stop.reason);
+		vm_request_stop(vm, e->stop.code, e->stop.reason, e->stop.reset);
 		break;
 	}
 }

@@ -14,6 +14,7 @@
 
 #include "claim.h"
 #include "fault.h"
+#include "irq.h"
 #include "memory.h"
 #include "options.h"
 #include "x86/boot.h"
@@ -26,22 +27,26 @@ struct job;
 
 struct vm {
 	const struct options *options; /* const; borrowed */
-	int kvm_fd, fd;		       /* const; owned */
+	int kvm_fd;		       /* const; owned */
+	int fd;			       /* owned; const but for a reset, when no V runs */
 	size_t run_size;	       /* const; bytes of a vCPU's kvm_run mapping */
 	struct memory memory;	       /* layout const */
 	struct x86_start start;	       /* const */
 	struct vcpu *vcpus[KVMCPU_MAX_VCPUS];
 	uint32_t n_vcpus;		 /* const */
 	uint64_t started_ns;		 /* const */
+	uint64_t instance;		 /* L only; drawn at the start and at each reset */
 	const char *notes[VM_MAX_NOTES]; /* const; degraded modes, for status */
 	size_t n_notes;			 /* const */
 	struct claims claims;		 /* see claim.h */
+	struct irq_lines irqs;		 /* see irq.h */
 
 	/* V tells L: something below, or in some vcpu, has changed. */
 	int notify_fd;			     /* const; owned; an eventfd */
 	_Atomic(struct job *) finished_jobs; /* V pushes, L takes all */
 	pthread_mutex_t stop_lock;
 	bool stop_wanted;			 /* stop_lock */
+	bool stop_is_reset;			 /* stop_lock; the guest wants to start again */
 	uint32_t stop_code;			 /* stop_lock */
 	char stop_reason[KVMCPU_MAX_REASON + 1]; /* stop_lock */
 };
@@ -57,11 +62,18 @@ int vm_start(struct vm *vm, struct fault *f);
  * takes to leave the guest. */
 void vm_join(struct vm *vm);
 
+/* Starts the VM again, as vm_create and vm_start once did: KVM's part is made
+ * anew, memory is loaded anew, vCPUs keep their clocks, counters and rings.
+ * Behind vm_join; L only; blocks for as long as that takes. -1 with fault set:
+ * the VM can only be joined and destroyed then. */
+int vm_reset(struct vm *vm, struct fault *f);
+
 /* Wakes L. Any thread. */
 void vm_notify(struct vm *vm);
-/* Asks L to end the daemon with this status; the first request counts. Any
- * thread. reason may be NULL. */
-void vm_request_stop(struct vm *vm, uint32_t code, const char *reason);
+/* Asks L to end the daemon with this status, or, with reset, to do what the
+ * options say to that. The first request counts, but an end comes before a
+ * reset. Any thread. reason may be NULL. */
+void vm_request_stop(struct vm *vm, uint32_t code, const char *reason, bool reset);
 
 /* What a client is told of the VM; strings are borrowed. */
 void vm_info(const struct vm *vm, struct kvmcpu_vm_info *ret);

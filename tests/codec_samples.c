@@ -15,12 +15,12 @@
 static const uint8_t data8[8] = {0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7};
 
 static const struct kvmcpu_effect effects[] = {
-    {.kind = KVMCPU_EFFECT_SET_IRQ_LINE, .irq_line = {23, true}},
+    {.kind = KVMCPU_EFFECT_SET_IRQ_LINE, .irq_line = {23, true, 0x0123456789abcdef}},
     {.kind = KVMCPU_EFFECT_INTERRUPT, .cpu = {63, 255}},
     {.kind = KVMCPU_EFFECT_NMI, .cpu = {.vcpu = 5}},
     {.kind = KVMCPU_EFFECT_WRITE_MEMORY, .memory = {0x1122334455667788, data8, 7}},
     {.kind = KVMCPU_EFFECT_WAKE, .cpu = {.vcpu = 6}},
-    {.kind = KVMCPU_EFFECT_STOP_VM, .stop = {63, "enough"}},
+    {.kind = KVMCPU_EFFECT_STOP_VM, .stop = {63, "enough", true}},
 };
 
 static const struct kvmcpu_reply reply = {
@@ -61,6 +61,7 @@ static const struct kvmcpu_vm_info vm = {
     .irqchip = KVMCPU_IRQCHIP_KERNEL,
     .memory_bytes = 128 << 20,
     .ticks_per_second = 1000000000,
+    .instance = UINT64_MAX,
 };
 
 static const struct kvmcpu_memory_region regions[] = {

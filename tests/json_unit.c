@@ -79,7 +79,8 @@ static void test_unknown_enumerator_and_lists(void **state)
 	/* Status 9; effects: a line, one of no kind. */
 	expect(JSON_REPLY, "\x10\x09\x2a\x06\x0a\x04\x08\x05\x10\x01\x2a\x00", 12,
 	       "{\"seq\":0,\"status\":9,\"data\":\"\",\"ticks\":0,"
-	       "\"effects\":[{\"set_irq_line\":{\"gsi\":5,\"level\":true}},{}]}");
+	       "\"effects\":[{\"set_irq_line\":{\"gsi\":5,\"level\":true,"
+	       "\"decided_ns\":0}},{}]}");
 	/* A filter's kinds are a list of enumerators. */
 	expect(JSON_HELLO, "\x4a\x06\x0a\x04\x12\x02\x08\x63", 8,
 	       "{\"major\":0,\"minor\":0,\"client\":\"\",\"takes_descriptors\":false,\"monitor\":"

@@ -2,11 +2,13 @@
 # Sourced by the tools beside it: installs what is missing, says so first, and
 # builds in build/. Expects $top to be the source tree.
 
-# What to build with, and what to test with, as Debian and Ubuntu call it.
+# What to build with, to test with, and to run tools/lab with, as Debian and
+# Ubuntu call it.
 build_packages="gcc make autoconf automake libtool pkg-config linux-libc-dev libc6-dev
 	libevent-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libinih-dev
 	libjson-c-dev libsystemd-dev python3 python3-protobuf seabios"
 test_packages="libcmocka-dev python3-pytest binutils linux-perf groff"
+lab_packages="qemu-system-x86 gcc libc6-dev"
 
 missing_packages() {
 	for package in "$@"; do

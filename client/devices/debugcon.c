@@ -22,6 +22,13 @@ static enum pc_outcome debugcon_write(void *state, uint16_t port, uint32_t value
 	return PC_GO_ON;
 }
 
+static int debugcon_finish(void *state)
+{
+	struct debugcon *d = state;
+
+	return d->sink != NULL ? sink_flush(d->sink) : 0;
+}
+
 struct pc_device debugcon_device(struct debugcon *d)
 {
 	return (struct pc_device){
@@ -31,6 +38,6 @@ struct pc_device debugcon_device(struct debugcon *d)
 	    .state = d,
 	    .read = debugcon_read,
 	    .write = debugcon_write,
-	    .sink = d->sink,
+	    .finish = debugcon_finish,
 	};
 }

@@ -30,6 +30,16 @@ static enum pc_outcome i8042_write(void *state, uint16_t port, uint32_t value)
 	return value == PULSE_RESET ? PC_RESET : PC_GO_ON;
 }
 
+static void i8042_save(const void *state, uint8_t *ret)
+{
+	*ret = ((const struct i8042 *)state)->command;
+}
+
+static void i8042_load(void *state, const uint8_t *saved)
+{
+	((struct i8042 *)state)->command = *saved;
+}
+
 struct pc_device i8042_device(struct i8042 *d)
 {
 	return (struct pc_device){
@@ -39,5 +49,6 @@ struct pc_device i8042_device(struct i8042 *d)
 	    .state = d,
 	    .read = i8042_read,
 	    .write = i8042_write,
+	    .sections = {{"i8042", 1, i8042_save, i8042_load}},
 	};
 }

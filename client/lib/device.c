@@ -81,12 +81,16 @@ const char *kvmcpu_device_error(const struct kvmcpu_device *d)
 static int take_notice(struct kvmcpu_device *d)
 {
 	const char *message = d->exit.notice.message;
-	bool stopped = d->exit.notice.code == KVMCPU_NOTICE_STOPPED;
+	enum kvmcpu_notice code = d->exit.notice.code;
 
 	if (message == NULL || message[0] == '\0')
-		message = stopped ? "the VM has ended" : "it gave no reason";
-	if (stopped)
+		message = code == KVMCPU_NOTICE_STOPPED ? "the VM has ended"
+			  : code == KVMCPU_NOTICE_RESET ? "the VM was reset"
+							: "it gave no reason";
+	if (code == KVMCPU_NOTICE_STOPPED)
 		return conn_fail(&d->conn, KVMCPU_END, "%s", message);
+	if (code == KVMCPU_NOTICE_RESET)
+		return conn_fail(&d->conn, KVMCPU_RESET, "%s", message);
 	return conn_fail(&d->conn, -EPROTO, "the daemon has cut this channel off: %s", message);
 }
 

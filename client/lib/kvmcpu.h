@@ -18,8 +18,8 @@
  * that serves what is there without waiting. The library never owns the
  * caller's loop, unless the caller asks for kvmcpu_device_run().
  *
- * Errors. Calls return 0 or a negative errno; KVMCPU_END is the one positive
- * value. Every failure leaves a sentence for a person: with a _new call in its
+ * Errors. Calls return 0 or a negative errno; KVMCPU_END and KVMCPU_RESET are
+ * the positive values. Every failure leaves a sentence for a person: with a _new call in its
  * struct kvmcpu_error, later in the handle's _error call. Outputs are untouched
  * on failure.
  *
@@ -41,6 +41,7 @@ extern "C" {
 #endif
 
 #define KVMCPU_END 1		    /* the stream has ended and nothing is wrong */
+#define KVMCPU_RESET 2		    /* so has a device's channel: the VM starts again */
 #define KVMCPU_FOREVER UINT64_MAX   /* as a timeout in nanoseconds */
 #define KVMCPU_DEFAULT_VM "default" /* the VM that a NULL name stands for */
 #define KVMCPU_ERROR_TEXT 512	    /* bytes of an error's text, the NUL among them */
@@ -116,7 +117,8 @@ const char *kvmcpu_device_error(const struct kvmcpu_device *d);
 /* Waits at most timeout_ns for the next exit (0: takes only what is there).
  *
  * 0 with *ret_exit, which is the handle's until the exit is answered; KVMCPU_END
- * if the VM has ended (kvmcpu_device_error() says how); or
+ * if the VM has ended (kvmcpu_device_error() says how); KVMCPU_RESET if it starts
+ * again: free the handle and open another, as a device just switched on; or
  *   -EAGAIN  none came in time: poll, or call again
  *   -EINTR   a signal handler ran while it waited: call again
  *   -EBUSY   the exit before is not answered: answer it first
@@ -149,13 +151,13 @@ typedef int (*kvmcpu_device_handler)(void *arg, const struct kvmcpu_exit *exit, 
 				     struct kvmcpu_reply *reply);
 
 /* Serves the exits that are there, without waiting: for the caller's own loop,
- * when kvmcpu_device_fd() is readable. 0 when none is left, KVMCPU_END, the
- * handler's value where it is not 0, or an error of next or reply (never
+ * when kvmcpu_device_fd() is readable. 0 when none is left, KVMCPU_END,
+ * KVMCPU_RESET, the handler's value where it is not 0, or an error of next or reply (never
  * -EAGAIN). */
 int kvmcpu_device_dispatch(struct kvmcpu_device *d, kvmcpu_device_handler handler, void *arg);
 
-/* Serves exits until the VM ends. Waits. 0 at the VM's end, the handler's value
- * where it is not 0, or an error of next or reply; -EINTR lets a signal handler
+/* Serves exits until the VM ends. Waits. 0 at the VM's end, KVMCPU_RESET, the
+ * handler's value where it is not 0, or an error of next or reply; -EINTR lets a signal handler
  * end it, and it may be called again. */
 int kvmcpu_device_run(struct kvmcpu_device *d, kvmcpu_device_handler handler, void *arg);
 

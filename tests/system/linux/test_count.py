@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""A whole boot's exits, as the daemon counts them and as the kernel's tracepoint does."""
+
+import pytest
+from conftest import BOOT
+from devices import total
+from perf import EVENT, Perf, why_none
+
+
+def test_the_boots_exits(linux, tmp_path):
+    why = why_none()
+    if why:
+        pytest.skip(why)
+    guest = linux(cpus=2)
+    perf = Perf(guest.daemon, tmp_path)
+    perf.begin()
+    guest.up()
+    guest.control.pause(timeout=30)
+    counted = perf.end()
+    stats = guest.control.stats()
+    exits = total(stats, "num_vm_exits") + total(stats, "num_vm_half_entries")
+    assert exits == counted, f"kvmcpud counts {exits}, {EVENT} {counted}"
+    assert exits > 1000
+    guest.control.resume()
+    guest.console.type("poweroff\n")
+    assert guest.daemon.wait(BOOT) == 0
