@@ -4,12 +4,12 @@
 # and ds, each as 32 bits; then, again and again, it reads an address and a number
 # of bytes and writes those bytes to DATA. The address 0 ends that.
 #
+# FLAGS are the Multiboot header's, ROOM is how many bytes come behind the code.
 # PROTOCOL: 0 Multiboot, 1 PVH and Multiboot, both entered in 32-bit mode, also from
 # a file of 64 bits; 2 the 64-bit part of a Linux bzImage, whose header the test
 # makes.
 
 	.set	DATA, PORT + 4
-	.set	FLAGS, 3		# modules page-aligned, memory map
 
 .if PROTOCOL < 2
 	.code32
@@ -59,6 +59,7 @@ again:
 end:
 	hlt
 	jmp	end
+	.skip	ROOM
 
 .if PROTOCOL == 1
 	.globl	pvh_start

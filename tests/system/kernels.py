@@ -21,13 +21,14 @@ FIELDS = {"setup_sects": (0x1f1, "B"), "syssize": (0x1f4, "I"), "boot_flag": (0x
 SECTORS = 3
 
 
-def assemble(directory, protocol, bits):
-    """kernel.S as an ELF of 32 or 64 bits; the path."""
-    target = directory / f"kernel-{protocol}-{bits}"
-    run("as", f"--{bits}", "--defsym", f"PROTOCOL={protocol}", "--defsym", f"PORT={PORT}",
-        "-o", f"{target}.o", SOURCES / "kernel.S")
-    run("ld", "-n", "-m", "elf_i386" if bits == 32 else "elf_x86_64", f"-Ttext={AT:#x}",
-        f"--section-start=.note.Xen={AT + 4096:#x}", "-e", "_start", "-o", target, f"{target}.o")
+def assemble(directory, protocol, bits, at=AT, entry="_start", **symbols):
+    """kernel.S as an ELF of 32 or 64 bits, linked to at; the path."""
+    target = directory / f"kernel-{int(protocol)}-{bits}"
+    symbols = {"PROTOCOL": int(protocol), "PORT": PORT, "FLAGS": 3, "ROOM": 0, **symbols}
+    defines = [word for key, value in symbols.items() for word in ("--defsym", f"{key}={value}")]
+    run("as", f"--{bits}", *defines, "-o", f"{target}.o", SOURCES / "kernel.S")
+    run("ld", "-n", "-m", "elf_i386" if bits == 32 else "elf_x86_64", f"-Ttext={at:#x}",
+        f"--section-start=.note.Xen={at + 4096:#x}", "-e", entry, "-o", target, f"{target}.o")
     return target
 
 
