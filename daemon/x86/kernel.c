@@ -14,7 +14,7 @@
 #include "acpi.h"
 #include "boot.h"
 #include "bzimage.h"
-#include "elf.h"
+#include "elf_image.h"
 #include "guess.h"
 #include "image.h"
 #include "layout.h"
