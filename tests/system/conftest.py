@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 import guests  # noqa: E402  (needs the path)
 import harness  # noqa: E402
+import perf  # noqa: E402
 
 
 def have(module):
@@ -92,6 +93,16 @@ def start():
             errors.append(error)
     if errors:
         raise errors[0]
+
+
+@pytest.fixture
+def tracepoint():
+    """Skips, with the reason, where the kernel's count of exits cannot be had."""
+    try:
+        with perf.tracepoint():
+            yield
+    except perf.Unavailable as why:
+        pytest.skip(str(why))
 
 
 @pytest.fixture(scope="session")
