@@ -129,6 +129,15 @@ uint8_t *kernel_info(const struct kernel *k)
 	return memory_at(k->memory, X86_INFO, X86_INFO_END - X86_INFO, true);
 }
 
+/* There is no BIOS, but kernels look here before they put anything into low memory,
+ * whatever their map says: Xen does. */
+static void write_bios_data(const struct kernel *k)
+{
+	const uint16_t kib = X86_LOW_END / 1024;
+
+	memcpy(memory_at(k->memory, X86_BASE_MEMORY, sizeof(kib), true), &kib, sizeof(kib));
+}
+
 /* What a Linux kernel, or another by its protocols, cannot do without. */
 static int check_irqchip(const struct kernel *k, struct fault *f)
 {
@@ -185,6 +194,7 @@ int x86_kernel_load(const struct options *o, const struct memory *m, struct x86_
 	k.bytes = bytes;
 	k.size = size;
 	e820_make(&k.map, m);
+	write_bios_data(&k);
 	if (o->irqchip == KVMCPU_IRQCHIP_KERNEL)
 		k.rsdp = acpi_write(m, o->cpus);
 	int r = load_any(&k, ret, &why);

@@ -6,6 +6,9 @@
 #ifndef KVMCPUD_X86_LAYOUT_H
 #define KVMCPUD_X86_LAYOUT_H
 
+/* The word of the BIOS's data area that has the RAM below 1 MiB, in KiB. */
+#define X86_BASE_MEMORY 0x413ull
+
 /* A GDT and page tables, for every start but real mode's. */
 #define X86_BOOT_AREA 0x1000ull
 #define X86_BOOT_AREA_END 0x8000ull

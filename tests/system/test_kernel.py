@@ -75,6 +75,7 @@ def check_multiboot(mib, command_line, module, seen):
         info = struct.unpack("<17I", (yield registers["ebx"], 68))
         flags, lower, upper, _, line, n_modules, modules = info[:7]
         map_bytes, map_at, loader = info[11], info[12], info[16]
+        assert struct.unpack("<H", (yield 0x413, 2)) == (640,), "the BIOS's word for low memory"
         assert flags & 0x24d == 0x24d, f"{flags:#x}: memory, command line, modules, map, loader"
         assert (lower, upper) == (640, (min(mib, 3072) - 1) * 1024)
         assert text((yield line, 256)) == command_line
