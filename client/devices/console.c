@@ -54,7 +54,8 @@ int console_pump(struct console *c)
 
 	if (c->stream.type == NULL)
 		return 0;
-	r = flush(c);
+	/* poll says when a try is worth while again. */
+	r = c->stream.stalled ? 0 : flush(c);
 	if (r < 0)
 		return r;
 	while (fill(c))

@@ -110,7 +110,7 @@ static void tell_lines(struct machine *m)
 {
 	int r = pc_tell_lines(&m->pc, m->control, false);
 
-	if (r == 0)
+	if (r == 0 || m->control == NULL)
 		return;
 	if (r != -ECONNRESET && r != -ENOTCONN)
 		log_warn("an interrupt line cannot be set: %s", kvmcpu_control_error(m->control));
@@ -124,7 +124,7 @@ static int attend(struct machine *m)
 
 	if (sock_now_ns() - m->polled_ns > POLL_EVERY_NS)
 		r = poll_all(m, 0);
-	if (r == 0 && !m->console.stream.stalled)
+	if (r == 0)
 		r = console_pump(&m->console);
 	if (r < 0) {
 		m->pc.error = r;

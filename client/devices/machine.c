@@ -25,7 +25,6 @@ static int open_sink(struct sink *s, const char *where)
 {
 	int r;
 
-	*s = (struct sink){.fd = -1};
 	if (!wanted(where))
 		return 0;
 	r = sink_open(s, where);
@@ -40,6 +39,8 @@ int machine_open(struct machine *m, const struct machine_settings *s)
 {
 	memset(m, 0, sizeof(*m));
 	m->settings = s;
+	m->sink.fd = -1;
+	m->state.fd = -1;
 	m->console.stream = (struct stream){.in = -1, .out = -1, .watch = -1};
 	if (open_sink(&m->sink, s->debugcon) < 0 || state_open(&m->state, s->state) < 0 ||
 	    stream_open(&m->console.stream, s->serial) < 0)
@@ -161,8 +162,7 @@ static int take_up(struct machine *m, bool first)
 	}
 	m->pc.has_lines = vm->irqchip == KVMCPU_IRQCHIP_KERNEL;
 	/* Whoever served before may have left one high. */
-	if (m->control != NULL)
-		pc_tell_lines(&m->pc, m->control, true);
+	pc_tell_lines(&m->pc, m->control, true);
 	return 0;
 }
 
