@@ -83,5 +83,5 @@ const char *guess_file(const uint8_t *bytes, size_t size)
 		if (size >= m->at + m->size && memcmp(bytes + m->at, m->bytes, m->size) == 0)
 			return m->what;
 	}
-	return "nothing that is known here";
+	return NULL;
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A noun phrase, with what to do about it where that is known. Never NULL. */
+/* A noun phrase, with what to do about it where that is known; NULL if nothing fits. */
 const char *guess_file(const uint8_t *bytes, size_t size);
 /* The same for an ELF's e_machine, such as "AArch64"; NULL if it is not known. */
 const char *guess_machine(uint16_t machine);

@@ -14,7 +14,7 @@
 #include "acpi.h"
 #include "boot.h"
 #include "bzimage.h"
-#include "elf.h"
+#include "elf_image.h"
 #include "guess.h"
 #include "image.h"
 #include "layout.h"
@@ -166,7 +166,10 @@ static int load_any(struct kernel *k, struct x86_start *ret, struct fault *f)
 	if (multiboot_find(&header, k->bytes, k->size))
 		return fault_set(f, STATUS_IMAGE,
 				 "it has a Multiboot header and is no ELF; link it as one");
-	return fault_set(f, STATUS_IMAGE, "it seems to be %s", guess_file(k->bytes, k->size));
+	const char *guess = guess_file(k->bytes, k->size);
+	if (guess == NULL)
+		return fault_set(f, STATUS_IMAGE, "it is neither a Linux bzImage nor an ELF");
+	return fault_set(f, STATUS_IMAGE, "it seems to be %s", guess);
 }
 
 int x86_kernel_load(const struct options *o, const struct memory *m, struct x86_start *ret,

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "boot.h"
-#include "elf.h"
+#include "elf_image.h"
 #include "kernel.h"
 #include "layout.h"
 

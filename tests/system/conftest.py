@@ -10,6 +10,7 @@ import atexit
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 import guests  # noqa: E402  (needs the path)
 import harness  # noqa: E402
+import perf  # noqa: E402
 
 
 def have(module):
@@ -93,10 +95,62 @@ def start():
         raise errors[0]
 
 
+@pytest.fixture
+def tracepoint():
+    """Skips, with the reason, where the kernel's count of exits cannot be had."""
+    try:
+        with perf.tracepoint():
+            yield
+    except perf.Unavailable as why:
+        pytest.skip(str(why))
+
+
 @pytest.fixture(scope="session")
 def guest(tmp_path_factory):
     """guests.Assembler: guest("loop", mode="long", N=100) gives the daemon's options for it."""
     return guests.Assembler(tmp_path_factory.mktemp("guests"))
+
+
+@pytest.fixture
+def refused(tmp_path_factory):
+    """Runs kvmcpud, which must not start; checks status and message; returns the line."""
+    base = tmp_path_factory.mktemp("r")
+
+    def run(status, pattern, *options, name="t", runtime_dir=base, **more):
+        before = tree(base)
+        words = [str(word) for word in (
+            harness.KVMCPUD, *(["--name", name] if name is not None else []),
+            *(["--runtime-dir", runtime_dir] if runtime_dir else []), *options)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False,
+                              **more)
+        lines = done.stderr.splitlines()
+        assert done.returncode == status, done
+        assert len(lines) == 1, f"not one line: {lines}"
+        assert lines[0].startswith("kvmcpud"), lines
+        assert re.search(pattern, lines[0]), f"{lines[0]!r} lacks {pattern!r}"
+        assert not done.stdout
+        assert tree(base) == before, "something was left on disk"
+        return lines[0]
+
+    run.base = base
+    return run
+
+
+def tree(base):
+    return sorted(os.path.join(top, name) for top, directories, files in os.walk(base)
+                  for name in directories + files)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Makes a file; returns its path."""
+    def make(size, name="image", byte=b"\xf4"):
+        path = tmp_path / name
+        with open(path, "wb") as file:
+            file.write(byte * min(size, 1 << 20))
+            file.truncate(size)
+        return path
+    return make
 
 
 def pytest_runtest_makereport(item, call):

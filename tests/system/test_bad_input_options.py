@@ -15,48 +15,6 @@ from harness import BUSY, IMAGE, KVMCPUD, RUNTIME, USAGE, eventually
 MIB = 1 << 20
 
 
-@pytest.fixture
-def refused(tmp_path_factory):
-    """Runs kvmcpud, which must not start; checks status and message; returns the line."""
-    base = tmp_path_factory.mktemp("r")
-
-    def run(status, pattern, *options, name="t", runtime_dir=base, **more):
-        before = tree(base)
-        words = [str(word) for word in (
-            KVMCPUD, *(["--name", name] if name is not None else []),
-            *(["--runtime-dir", runtime_dir] if runtime_dir else []), *options)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False,
-                              **more)
-        lines = done.stderr.splitlines()
-        assert done.returncode == status, done
-        assert len(lines) == 1, f"not one line: {lines}"
-        assert lines[0].startswith("kvmcpud"), lines
-        assert re.search(pattern, lines[0]), f"{lines[0]!r} lacks {pattern!r}"
-        assert not done.stdout
-        assert tree(base) == before, "something was left on disk"
-        return lines[0]
-
-    run.base = base
-    return run
-
-
-def tree(base):
-    return sorted(os.path.join(top, name) for top, directories, files in os.walk(base)
-                  for name in directories + files)
-
-
-@pytest.fixture
-def image(tmp_path):
-    """Makes a file; returns its path."""
-    def make(size, name="image", byte=b"\xf4"):
-        path = tmp_path / name
-        with open(path, "wb") as file:
-            file.write(byte * min(size, MIB))
-            file.truncate(size)
-        return path
-    return make
-
-
 START = ("--entry", "0x8000")
 
 

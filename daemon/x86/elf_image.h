@@ -4,8 +4,8 @@
  * where, and the entry that Xen's note gives for PVH. Pure; the file's bytes are
  * not trusted.
  */
-#ifndef KVMCPUD_X86_ELF_H
-#define KVMCPUD_X86_ELF_H
+#ifndef KVMCPUD_X86_ELF_IMAGE_H
+#define KVMCPUD_X86_ELF_IMAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

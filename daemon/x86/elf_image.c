@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "elf.h"
+#include "elf_image.h"
 
 #include <elf.h>
 #include <string.h>
