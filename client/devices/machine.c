@@ -117,8 +117,10 @@ static int connect_device(struct machine *m)
 
 	o.n_claims = pc_claims(&m->pc, claims);
 	r = kvmcpu_device_new(&o, &m->device, &error);
-	if (r == 0)
+	if (r == 0) {
+		m->console.end_fd = kvmcpu_device_fd(m->device);
 		return 0;
+	}
 	log_error("%s", error.text);
 	return status_of(r);
 }

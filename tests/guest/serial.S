@@ -4,7 +4,7 @@
 #	0	sends COUNT bytes by the transmitter's interrupt, one for each
 #	1	receives COUNT bytes by the receiver's interrupt into INPUT
 #	2	sends COUNT bytes by polling, sixteen for each look at LSR
-#	3	sends COUNT bytes from SOURCE by one rep outsb
+#	3	sends COUNT bytes from INPUT by one rep outsb
 #	4	as 2, and then resets the machine; the divisor must be fresh
 #	5	sends for ever by the transmitter's interrupt, and receives as 1 does
 # The n-th byte sent is the low byte of n + (n >> 8). COUNTS says how many are
@@ -63,7 +63,7 @@
 	jmp	1b
 .else
 	cld
-	mov	$SOURCE, %esi
+	mov	$INPUT, %esi
 	mov	$COUNT, %ecx
 	mov	$COM, %edx
 	rep outsb

@@ -8,7 +8,7 @@ import pathlib
 
 import pc
 import pytest
-from devices import SOURCE, counts
+from devices import counts
 from harness import KVMCPU_PC, eventually, wait_readable
 
 KERNEL = ["--irqchip", "kernel", "--paused"]
@@ -116,13 +116,31 @@ def test_output_waits_for_a_slow_reader(plugged):
 
 def test_a_string_instruction_waits_for_a_slow_reader(machine):
     """It looks at no register, so its vCPU is held instead."""
-    text = bytes(range(256)) * 64
+    text = os.urandom(120000)
     _, control, child = machine(3, len(text), "--serial", "pty")
-    control.write_memory(SOURCE, text)
+    control.write_memory(pc.INPUT, text)
     line = pc.open_pty(child)
     control.resume()
     assert line.read(len(text), timeout=60, most=997) == text
     through(control, len(text))
+    line.close()
+
+
+def test_a_guest_that_is_held_can_be_stopped(machine):
+    daemon, control, child = machine(3, 120000, "--serial", "pty")
+    line = pc.open_pty(child)
+    control.resume()
+    pc.begun(control)
+    seen = []
+
+    def held():
+        seen.append(control.status().vcpus[0].exit_seq)
+        return seen.count(seen[-1]) >= 20
+
+    eventually("a guest that is held", held)
+    control.stop()
+    daemon.ended()
+    assert child.wait() == 0
     line.close()
 
 
