@@ -126,11 +126,13 @@ static int connect_device(struct machine *m)
 }
 
 /* Who may open device.sock alone can still serve a guest that polls. */
-static void connect_control(struct machine *m)
+void machine_connect_control(struct machine *m)
 {
 	struct kvmcpu_control_options o = {.peer = peer(m)};
 	struct kvmcpu_error error;
 
+	kvmcpu_control_free(m->control);
+	m->control = NULL;
 	if (kvmcpu_control_new(&o, &m->control, &error) < 0)
 		log_warn("input and timers raise no interrupt, and the VM cannot be stopped from "
 			 "here: %s",
@@ -174,7 +176,7 @@ static int connect_all(struct machine *m, bool first)
 
 	if (status != 0)
 		return status;
-	connect_control(m);
+	machine_connect_control(m);
 	return take_up(m, first);
 }
 

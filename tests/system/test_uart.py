@@ -5,6 +5,7 @@ byte lost in either direction, whatever is at the other end.
 
 import os
 import pathlib
+import signal
 
 import pc
 import pytest
@@ -247,3 +248,17 @@ def test_input_is_taken_while_the_output_waits(plugged):
     before = cpu_seconds(child)
     assert not wait_readable([child.pidfd], 0.5)
     assert cpu_seconds(child) - before < 0.2
+
+
+def test_a_line_is_told_again_when_the_daemon_took_too_long(machine, tmp_path):
+    """It stands for longer than a control call waits: the interrupt comes late, but it comes."""
+    daemon, control, child = machine(1, 0, "--serial", f"unix:{tmp_path}/line")
+    control.resume()
+    pc.begun(control)
+    line = pc.connect(tmp_path / "line")
+    daemon.signal(signal.SIGSTOP)
+    line.type(b"late")
+    eventually("a warning", lambda: "was not set" in child.stderr)
+    daemon.signal(signal.SIGCONT)
+    through(control, 4)
+    line.close()
