@@ -4,8 +4,9 @@
 #	0	sends COUNT bytes by the transmitter's interrupt, one for each
 #	1	receives COUNT bytes by the receiver's interrupt into INPUT
 #	2	sends COUNT bytes by polling, sixteen for each look at LSR
-#	3	sends COUNT bytes from SOURCE by one rep outsb
+#	3	sends COUNT bytes from INPUT by one rep outsb
 #	4	as 2, and then resets the machine; the divisor must be fresh
+#	5	sends for ever by the transmitter's interrupt, and receives as 1 does
 # The n-th byte sent is the low byte of n + (n >> 8). COUNTS says how many are
 # through, SUMS how many interrupts came, RESULTS (1) that it has begun.
 
@@ -39,6 +40,9 @@
 	to_com	0x02, 1
 .elseif KIND == 1
 	to_com	0x01, 1
+.elseif KIND == 5
+	xor	%r8d, %r8d
+	to_com	0x03, 1
 .elseif KIND == 2 || KIND == 4
 .if KIND == 4
 	to_com	0x83, 3			# DLAB
@@ -59,7 +63,7 @@
 	jmp	1b
 .else
 	cld
-	mov	$SOURCE, %esi
+	mov	$INPUT, %esi
 	mov	$COUNT, %ecx
 	mov	$COM, %edx
 	rep outsb
@@ -100,6 +104,17 @@ on_serial:
 	call	send
 	jmp	1b
 2:	to_com	0x00, 1
+.elseif KIND == 5
+	from_com 5
+	mov	%al, %r9b
+	test	$1, %al
+	jz	2f
+	from_com 0
+	mov	%al, INPUT(%r8)
+	inc	%r8d
+2:	test	$0x20, %r9b
+	jz	1b
+	call	send
 .elseif KIND == 1
 2:	from_com 5
 	test	$1, %al

@@ -18,13 +18,13 @@ def beyond(control, count):
 
 @pytest.mark.parametrize("kind", [2, 0], ids=["polling", "interrupts"])
 def test_killed_in_the_middle_of_output(start, guest, tmp_path, kind):
-    count, out = 30000, tmp_path / "out"
+    count, out = 50000, tmp_path / "out"
     daemon = start(*guest("serial", KIND=kind, COUNT=count), "--irqchip", "kernel", "--paused")
     control = daemon.control()
     options = ["--serial", out, "--state", tmp_path / "state"]
     child = pc.spawn(daemon, *options)
     control.resume()
-    for _ in range(8):
+    for _ in range(16):
         beyond(control, counts(control)[0] + 1000)
         child.kill()
         child = pc.spawn(daemon, *options)

@@ -4,10 +4,12 @@ byte lost in either direction, whatever is at the other end.
 """
 
 import os
+import pathlib
+import signal
 
 import pc
 import pytest
-from devices import SOURCE, counts
+from devices import counts
 from harness import KVMCPU_PC, eventually, wait_readable
 
 KERNEL = ["--irqchip", "kernel", "--paused"]
@@ -16,6 +18,22 @@ KERNEL = ["--irqchip", "kernel", "--paused"]
 def through(control, count, timeout=60):
     """Waits until the guest has sent or received so many bytes."""
     eventually(f"{count} bytes at the guest", lambda: counts(control) == [count], timeout)
+
+
+def stands(control):
+    """Waits until the guest waits for the reader of its output."""
+    seen = []
+
+    def look():
+        seen.append(counts(control)[0])
+        return len(seen) >= 20 and seen[-20] == seen[-1] > 0
+
+    eventually("a guest that waits for its reader", look, 60)
+
+
+def cpu_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def interrupts(control):
@@ -91,28 +109,39 @@ def test_input_at_full_speed_loses_nothing(plugged):
 def test_output_waits_for_a_slow_reader(plugged):
     count = 100000
     control, line, _ = plugged(2, count)
-    # Nothing is read until the guest stands still, long before its last byte.
-    seen = []
-
-    def stands():
-        seen.append(counts(control)[0])
-        return len(seen) >= 20 and seen[-20] == seen[-1] > 0
-
-    eventually("a guest that waits for its reader", stands, 60)
-    assert seen[-1] < count
+    stands(control)  # nothing is read until then
+    assert counts(control)[0] < count
     assert line.read(count, timeout=60, most=997) == pc.pattern(count)
     through(control, count)
 
 
 def test_a_string_instruction_waits_for_a_slow_reader(machine):
     """It looks at no register, so its vCPU is held instead."""
-    text = bytes(range(256)) * 64
+    text = os.urandom(120000)
     _, control, child = machine(3, len(text), "--serial", "pty")
-    control.write_memory(SOURCE, text)
+    control.write_memory(pc.INPUT, text)
     line = pc.open_pty(child)
     control.resume()
     assert line.read(len(text), timeout=60, most=997) == text
     through(control, len(text))
+    line.close()
+
+
+def test_a_guest_that_is_held_can_be_stopped(machine):
+    daemon, control, child = machine(3, 120000, "--serial", "pty")
+    line = pc.open_pty(child)
+    control.resume()
+    pc.begun(control)
+    seen = []
+
+    def held():
+        seen.append(control.status().vcpus[0].exit_seq)
+        return seen.count(seen[-1]) >= 20
+
+    eventually("a guest that is held", held)
+    control.stop()
+    daemon.ended()
+    assert child.wait() == 0
     line.close()
 
 
@@ -206,4 +235,30 @@ def test_a_socket_that_is_in_use(machine, tmp_path):
     pc.begun(control)
     line.type(b"still there")
     through(control, 11)
+    line.close()
+
+
+def test_input_is_taken_while_the_output_waits(plugged):
+    """Who does not read can type all the same, and kvmcpu-pc rests meanwhile."""
+    control, line, child = plugged(5, 0)
+    stands(control)
+    line.type(b"q")
+    eventually("what was typed", lambda: control.read_memory(pc.INPUT, 1) == b"q")
+    stands(control)
+    before = cpu_seconds(child)
+    assert not wait_readable([child.pidfd], 0.5)
+    assert cpu_seconds(child) - before < 0.2
+
+
+def test_a_line_is_told_again_when_the_daemon_took_too_long(machine, tmp_path):
+    """It stands for longer than a control call waits: the interrupt comes late, but it comes."""
+    daemon, control, child = machine(1, 0, "--serial", f"unix:{tmp_path}/line")
+    control.resume()
+    pc.begun(control)
+    line = pc.connect(tmp_path / "line")
+    daemon.signal(signal.SIGSTOP)
+    line.type(b"late")
+    eventually("a warning", lambda: "was not set" in child.stderr)
+    daemon.signal(signal.SIGCONT)
+    through(control, 4)
     line.close()
