@@ -121,8 +121,8 @@ def refused(tmp_path_factory):
         words = [str(word) for word in (
             harness.KVMCPUD, *(["--name", name] if name is not None else []),
             *(["--runtime-dir", runtime_dir] if runtime_dir else []), *options)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False,
-                              **more)
+        done = subprocess.run(words, capture_output=True, text=True, check=False,
+                              timeout=harness.DEADLINE, **more)
         lines = done.stderr.splitlines()
         assert done.returncode == status, done
         assert len(lines) == 1, f"not one line: {lines}"

@@ -6,7 +6,7 @@ import time
 import pc
 import pytest
 from devices import RESULTS, counts
-from harness import eventually
+from harness import DEADLINE, eventually
 
 PERIODIC, ALARM, UPDATE = 0x40, 0x20, 0x10
 
@@ -21,7 +21,7 @@ def clock(start, guest):
         pc.spawn(daemon)
         began = time.monotonic()
         control.resume()
-        eventually("as many interrupts", lambda: counts(control)[0] == 1, 30)
+        eventually("as many interrupts", lambda: counts(control)[0] == 1, DEADLINE)
         took = time.monotonic() - began
         flags = counts(control, 8, RESULTS)
         # Disabled, it is quiet: nothing more arrives, and nobody polls for it.

@@ -8,11 +8,11 @@ import pathlib
 import pc
 import pytest
 from devices import counts
-from harness import KVMCPU_PC, eventually
+from harness import DEADLINE, KVMCPU_PC, LONG, eventually
 
 
 def beyond(control, count):
-    eventually(f"more than {count} bytes", lambda: counts(control)[0] > count, 30)
+    eventually(f"more than {count} bytes", lambda: counts(control)[0] > count, DEADLINE)
     return counts(control)[0]
 
 
@@ -28,7 +28,7 @@ def test_killed_in_the_middle_of_output(start, guest, tmp_path, kind):
         beyond(control, counts(control)[0] + 1000)
         child.kill()
         child = pc.spawn(daemon, *options)
-    eventually("the end of the text", lambda: counts(control) == [count], 60)
+    eventually("the end of the text", lambda: counts(control) == [count], LONG)
     assert out.read_bytes() == pc.pattern(count)
 
 
@@ -60,7 +60,7 @@ def test_another_vms_state_is_not_used(start, guest, tmp_path):
         control = daemon.control()
         child = pc.spawn(daemon, "--serial", out, *options)
         control.resume()
-        eventually("the end of the text", lambda: counts(control) == [count], 30)
+        eventually("the end of the text", lambda: counts(control) == [count], DEADLINE)
         assert out.read_bytes() == pc.pattern(count)
         child.kill()
 
@@ -98,7 +98,7 @@ def test_a_resets_devices_are_fresh_and_the_output_goes_on(start, guest, tmp_pat
     control = daemon.control()
     child = pc.spawn(daemon, "--serial", out, "--state", tmp_path / "state")
     control.resume()
-    eventually("three runs", lambda: len(out.read_bytes()) >= 60, 30)
+    eventually("three runs", lambda: len(out.read_bytes()) >= 60, DEADLINE)
     control.stop()
     daemon.ended()
     assert child.wait() == 0

@@ -10,12 +10,12 @@ import signal
 import pc
 import pytest
 from devices import counts
-from harness import KVMCPU_PC, eventually, wait_readable
+from harness import KVMCPU_PC, LONG, eventually, load, wait_readable
 
 KERNEL = ["--irqchip", "kernel", "--paused"]
 
 
-def through(control, count, timeout=60):
+def through(control, count, timeout=LONG):
     """Waits until the guest has sent or received so many bytes."""
     eventually(f"{count} bytes at the guest", lambda: counts(control) == [count], timeout)
 
@@ -28,7 +28,7 @@ def stands(control):
         seen.append(counts(control)[0])
         return len(seen) >= 20 and seen[-20] == seen[-1] > 0
 
-    eventually("a guest that waits for its reader", look, 60)
+    eventually("a guest that waits for its reader", look, LONG)
 
 
 def cpu_seconds(process):
@@ -100,18 +100,18 @@ def test_typed_input_interrupts(plugged):
 
 def test_input_at_full_speed_loses_nothing(plugged):
     control, line, _ = plugged(1, 0)
-    data = os.urandom(65536)
-    line.type(data, timeout=60)
+    data = os.urandom(load(65536, least=16384))
+    line.type(data, timeout=LONG)
     through(control, len(data))
     assert control.read_memory(pc.INPUT, len(data)) == data
 
 
 def test_output_waits_for_a_slow_reader(plugged):
-    count = 100000
+    count = load(100000, least=30000)
     control, line, _ = plugged(2, count)
     stands(control)  # nothing is read until then
     assert counts(control)[0] < count
-    assert line.read(count, timeout=60, most=997) == pc.pattern(count)
+    assert line.read(count, timeout=LONG, most=997) == pc.pattern(count)
     through(control, count)
 
 
@@ -122,7 +122,7 @@ def test_a_string_instruction_waits_for_a_slow_reader(machine):
     control.write_memory(pc.INPUT, text)
     line = pc.open_pty(child)
     control.resume()
-    assert line.read(len(text), timeout=60, most=997) == text
+    assert line.read(len(text), timeout=LONG, most=997) == text
     through(control, len(text))
     line.close()
 
