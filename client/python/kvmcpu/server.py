@@ -309,12 +309,19 @@ def serve(devices, vm="default", runtime_dir=None, ready=None, **options):
     """Serves devices until the VM ends; options as for Server. Returns the Notice or None.
 
     devices may be a function that makes them: then a reset of the VM is not the
-    end, and new ones are served, as if they had just been switched on. ready, if
-    given, is called with each Server before its first access.
+    end, and new ones are served, as if they had just been switched on; None is
+    returned if the VM ends before they are. ready, if given, is called with each
+    Server before its first access.
     """
-    renewable = callable(devices)
+    renewable, notice = callable(devices), None
     while True:
-        with Server(devices() if renewable else devices, vm, runtime_dir, **options) as server:
+        try:
+            server = Server(devices() if renewable else devices, vm, runtime_dir, **options)
+        except (Closed, ConnectError):
+            if notice is None:
+                raise
+            return None
+        with server:
             if ready:
                 ready(server)
             notice = server.serve_forever()

@@ -292,5 +292,10 @@ def test_a_function_that_makes_devices_is_called_after_each_reset(daemon):
     assert [server.devices[0] for server in ready] == made
 
 
+def test_a_vm_that_ends_before_it_has_started_again(daemon, wired):
+    daemon("device", lambda peer: peer.reset())
+    assert kvmcpu.serve(lambda: [wired], runtime_dir=daemon.runtime_dir) is None
+
+
 def test_devices_that_are_given_end_with_a_reset(daemon, wired):
     assert serve(daemon, wired, lambda peer: peer.reset()).code == x.NOTICE_CODE_RESET
