@@ -3,7 +3,7 @@
  * Interrupt lines of the controller in the kernel. A device sets its line with
  * replies, which V applies, and over a control connection, where L does; these
  * two overtake each other. So a line remembers when its level was decided, and
- * a decision that is older changes nothing.
+ * one that was decided before it does not stay.
  */
 #ifndef KVMCPUD_IRQ_H
 #define KVMCPUD_IRQ_H
@@ -17,9 +17,11 @@
 struct irq_line {
 	pthread_mutex_t lock; /* held for one ioctl; shared by the users of the line alone */
 	uint64_t decided_ns;  /* lock */
+	bool level;	      /* lock */
 };
 
 struct irq_lines {
+	uint64_t since_ns; /* const while V run; what was decided earlier is not theirs */
 	struct irq_line line[IRQ_LINES];
 };
 

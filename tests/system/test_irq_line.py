@@ -25,8 +25,8 @@ def line(level, decided_ns=0):
 class Board:
     """The device end of a guest that shows its line."""
 
-    def __init__(self, start, guest):
-        self.daemon = start(*guest("line", mode="real", PORT=PORT), "--irqchip", "kernel")
+    def __init__(self, start, guest, **more):
+        self.daemon = start(*guest("line", mode="real", PORT=PORT, **more), "--irqchip", "kernel")
         self.control = self.daemon.control()
         self.device = Peer(self.daemon, "device")
         self.device.greet("device", claims=[claim(PORT)])
@@ -34,9 +34,13 @@ class Board:
 
     def answer(self, *effects):
         """Answers the write in flight; returns the line's level as the next one shows it."""
+        return bool(self.next(*effects) >> LINE & 1)
+
+    def next(self, *effects):
+        """The same; what the next one says."""
         self.device.send_message(exit_.ExitReply(seq=self.exit.seq, effects=effects))
         self.exit = self.device.exit()
-        return bool(self.exit.pio.data[0] >> LINE & 1)
+        return self.exit.pio.data[0]
 
     def shown(self):
         return self.answer()
@@ -84,6 +88,22 @@ def test_a_time_to_come_means_now(board):
     """It must not hold the line against what is decided after it."""
     assert board.answer(line(True, time.monotonic_ns() + 3600 * SECOND)) is True
     assert board.answer(line(False, time.monotonic_ns())) is False
+
+
+EDGE, NONE = 0x80 | LINE, 0x07
+
+
+def test_a_late_low_makes_the_edge_that_follows_it(start, guest):
+    """Lowered and raised again, an edge-triggered line has an edge, though the two came the
+    other way round."""
+    board = Board(start, guest, EDGE=1)
+    assert [board.next(line(True)), board.next()] == [EDGE, NONE]
+    low = time.monotonic_ns()
+    board.control.effect(line(True, low + 1))
+    assert board.next() == NONE, "it was high all the time, as far as anybody knows"
+    assert [board.next(line(False, low)), board.next()] == [EDGE, NONE]
+    # A late one that says what is so already is nothing new.
+    assert board.next(line(True, low)) == NONE
 
 
 def test_lines_are_apart(board):
