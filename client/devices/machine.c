@@ -16,6 +16,8 @@
 #include "log.h"
 #include "loop.h"
 
+#define MACHINE_ENDED (-1) /* beside the exit statuses: nothing is wrong */
+
 static bool wanted(const char *where)
 {
 	return strcmp(where, "none") != 0;
@@ -108,7 +110,9 @@ static struct kvmcpu_peer peer(const struct machine *m)
 	};
 }
 
-static int connect_device(struct machine *m)
+/* first: this process has not served before. Later on a daemon that is not there
+ * has ended in the middle of a reset. */
+static int connect_device(struct machine *m, bool first)
 {
 	struct kvmcpu_claim claims[2 * PC_MAX_DEVICES];
 	struct kvmcpu_device_options o = {.peer = peer(m), .claims = claims};
@@ -120,6 +124,10 @@ static int connect_device(struct machine *m)
 	if (r == 0) {
 		m->console.end_fd = kvmcpu_device_fd(m->device);
 		return 0;
+	}
+	if (!first && (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET)) {
+		log_info("the VM has ended");
+		return MACHINE_ENDED;
 	}
 	log_error("%s", error.text);
 	return status_of(r);
@@ -148,7 +156,7 @@ static void reset_registers(struct machine *m, uint64_t memory_bytes)
 	m->post.code = 0;
 }
 
-/* first: this process has not served before, so the output is still to begin. */
+/* first: the output is still to begin. */
 static int take_up(struct machine *m, bool first)
 {
 	const struct kvmcpu_vm_info *vm = &kvmcpu_device_hello(m->device)->vm;
@@ -172,7 +180,7 @@ static int take_up(struct machine *m, bool first)
 
 static int connect_all(struct machine *m, bool first)
 {
-	int status = connect_device(m);
+	int status = connect_device(m, first);
 
 	if (status != 0)
 		return status;
@@ -229,5 +237,5 @@ int machine_run(struct machine *m)
 		disconnect(m);
 		status = connect_all(m, false);
 	}
-	return status;
+	return status == MACHINE_ENDED ? 0 : status;
 }
