@@ -21,7 +21,7 @@
 
 /* The protocol's version, see the version rule in hello.proto. */
 #define KVMCPU_PROTOCOL_MAJOR 1
-#define KVMCPU_PROTOCOL_MINOR 0
+#define KVMCPU_PROTOCOL_MINOR 1
 
 #define KVMCPU_MAX_VCPUS 64		    /* a vCPU set is one 64-bit mask */
 #define KVMCPU_MAX_CLAIMS 16384		    /* of one client; picked, not tuned */

@@ -74,10 +74,14 @@ class Machine:
         raise Failure("kvmcpud did not start; its message is above", self.daemon.returncode)
 
     def end(self):
-        for process in self.processes:
-            if process.poll() is None:
+        """Ends what still runs; what has the terminal restores it on SIGTERM."""
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
                 process.kill()
-            process.wait()
+                process.wait()
 
 
 def by_hand(machine):
@@ -85,6 +89,12 @@ def by_hand(machine):
     print("Linux boots; its console is in another process. `poweroff` ends it, Ctrl-A x too, "
           "Ctrl-A ? lists more.\r", file=sys.stderr)
     machine.control.resume()
+    machine.devices.wait()  # at the VM's end, or by Ctrl-A d; the terminal is restored then
+    if machine.daemon.poll() is None:
+        try:
+            machine.control.stop(reason="demo: the console is gone")
+        except kvmcpu.Error:
+            pass  # it ends by itself
     return machine.daemon.wait()
 
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "loop.h"
+#include "serve.h"
 
 #define MACHINE_ENDED (-1) /* beside the exit statuses: nothing is wrong */
 
@@ -206,7 +206,7 @@ static int say_ready(const struct machine *m)
 /* Why serving ended, to the log and as an exit status. */
 static int conclude(const struct machine *m, int r)
 {
-	if (r == LOOP_DETACHED) {
+	if (r == SERVE_DETACHED) {
 		log_info("detached; the VM waits for another device client");
 		return 0;
 	}
@@ -230,7 +230,7 @@ int machine_run(struct machine *m)
 	if (status == 0)
 		status = say_ready(m);
 	while (status == 0) {
-		r = loop_run(m);
+		r = serve_run(m);
 		if (r != KVMCPU_RESET)
 			return conclude(m, r);
 		log_info("%s", kvmcpu_device_error(m->device));

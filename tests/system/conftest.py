@@ -21,9 +21,9 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import guests  # noqa: E402  (needs the path)
+import exit_count  # noqa: E402  (needs the path)
+import guests  # noqa: E402
 import harness  # noqa: E402
-import perf  # noqa: E402
 
 
 def have(module):
@@ -99,9 +99,9 @@ def start():
 def tracepoint():
     """Skips, with the reason, where the kernel's count of exits cannot be had."""
     try:
-        with perf.tracepoint():
+        with exit_count.tracepoint():
             yield
-    except perf.Unavailable as why:
+    except exit_count.Unavailable as why:
         pytest.skip(str(why))
 
 

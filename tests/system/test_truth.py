@@ -10,7 +10,7 @@ kernel's.
 
 import pytest
 from devices import PORT, STOP, Counter, counts, halted, total
-from perf import Perf
+from exit_count import Perf
 
 KINDS = {"outl": 0, "inl": 1, "mmio write": 2, "mmio read": 3}
 MMIO = 0xD0000000

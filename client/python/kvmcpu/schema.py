@@ -18,7 +18,7 @@ except ImportError as error:
     ) from error
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 
 DEVICE_FRAME_MAX = 65536
 STREAM_FRAME_MAX = 1 << 20  # monitor.sock and control.sock

@@ -64,7 +64,7 @@ def test_hello_carries_version_name_and_claims(daemon):
         assert served.client_id == 3
         assert served.serve_forever().message == "the VM ends"
     hello = seen[0]
-    assert (hello.major, hello.minor, hello.client) == (1, 0, "me")
+    assert (hello.major, hello.minor, hello.client) == (1, 1, "me")
     assert list(hello.device.vcpus) == [1]
     claim, = hello.device.claims
     assert (claim.space, claim.first, claim.last) == (hello_pb2.SPACE_PIO, 0x10, 0x10)

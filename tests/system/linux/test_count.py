@@ -3,7 +3,7 @@
 
 from conftest import BOOT
 from devices import total
-from perf import EVENT, Perf
+from exit_count import EVENT, Perf
 
 
 def test_the_boots_exits(linux, tmp_path, tracepoint):

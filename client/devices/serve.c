@@ -11,7 +11,7 @@
  */
 #include "config.h"
 
-#include "loop.h"
+#include "serve.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -102,7 +102,7 @@ static int grant_wish(struct machine *m)
 	m->console.stream.wish = TERMINAL_NOTHING;
 	if (wish == TERMINAL_STOP)
 		stop_vm(m);
-	return wish == TERMINAL_DETACH ? LOOP_DETACHED : 0;
+	return wish == TERMINAL_DETACH ? SERVE_DETACHED : 0;
 }
 
 /* A daemon that has gone says so on the device channel. One that only took too
@@ -141,7 +141,7 @@ static int attend(struct machine *m)
 	return grant_wish(m);
 }
 
-int loop_run(struct machine *m)
+int serve_run(struct machine *m)
 {
 	int r;
 
