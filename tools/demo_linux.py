@@ -17,7 +17,7 @@ import tempfile
 import time
 
 import kvmcpu
-from demo import EX_SOFTWARE, Failure, start_ready
+from demo import EX_SOFTWARE, EX_UNAVAILABLE, Failure, start_ready
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "tests" / "system" / "linux"))
@@ -30,23 +30,29 @@ MEMORY = "256M"
 
 
 def devices_command(build, lang):
+    """The program that serves a PC's devices, and the options that come before all others."""
     return [f"{build}/kvmcpu-pc"] if lang == "c" else [sys.executable, "-m", "kvmcpu.devices"]
 
 
 class Machine:
     """The daemon, started paused, and its device process. serial is the latter's option."""
 
-    def __init__(self, options, directory, serial, log_level):
+    def __init__(self):
+        self.processes = []
+
+    def start(self, options, directory, serial, log_level):
         initrd = pathlib.Path(directory) / "initramfs"
         initrd.write_bytes(image.initramfs())
         where = ["--runtime-dir", directory]
-        self.processes = []
         self.daemon = self._start(
             [f"{options.build}/kvmcpud", *where, "--kernel", str(image.vmlinuz()),
              "--initrd", str(initrd), "--append", image.APPEND, "--cpus", str(options.cpus),
              "--memory", MEMORY, "--on-reset", "restart", "--paused", "--log-level", log_level],
             stdin=subprocess.DEVNULL)
         self.control = self._connect(directory)
+        for note in self.control.status().notes:
+            if "instruction emulator" in note:
+                raise Failure(note, EX_UNAVAILABLE)
         self.devices = start_ready(
             [*devices_command(options.build, options.lang), *where, "--debugcon", "none",
              "--serial", serial, "--log", "warn"])
@@ -132,16 +138,15 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that finally clauses run
     with tempfile.TemporaryDirectory(prefix="kvmcpud-demo-") as directory:
         serial = f"unix:{directory}/console" if options.json else "-"
-        machine = None
+        machine = Machine()
         try:
-            machine = Machine(options, directory, serial, "warn" if options.json else "info")
+            machine.start(options, directory, serial, "error" if options.json else "info")
             if not options.json:
                 return by_hand(machine)
             print(json.dumps(by_itself(machine, options, directory)))
             return 0
         finally:
-            if machine:
-                machine.end()
+            machine.end()
 
 
 if __name__ == "__main__":

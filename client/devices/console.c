@@ -54,7 +54,8 @@ int console_pump(struct console *c)
 
 	if (c->stream.type == NULL)
 		return 0;
-	r = flush(c);
+	/* poll says when a try is worth while again. */
+	r = c->stream.stalled ? 0 : flush(c);
 	if (r < 0)
 		return r;
 	while (fill(c))
@@ -92,7 +93,7 @@ static enum pc_outcome console_write(void *state, uint16_t port, uint32_t value)
 	struct console *c = state;
 
 	while (port == BASE && c->uart.out_used == UART_UNDER_WAY)
-		if (flush(c) < 0 || stream_wait(&c->stream) < 0)
+		if (flush(c) < 0 || stream_wait(&c->stream, c->end_fd) < 0)
 			break;
 	uart_write(&c->uart, port - BASE, (uint8_t)value);
 	return PC_GO_ON;

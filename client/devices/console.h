@@ -12,6 +12,8 @@
 struct console {
 	struct uart uart;
 	struct stream stream;
+	int end_fd; /* borrowed: the device channel, on which nothing comes during an exit
+		     * unless the VM ends; -1 for none */
 };
 
 /* Ports 0x3f8 to 0x3ff, GSI 4. */

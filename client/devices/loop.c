@@ -105,17 +105,19 @@ static int grant_wish(struct machine *m)
 	return wish == TERMINAL_DETACH ? LOOP_DETACHED : 0;
 }
 
-/* A daemon that has gone says so on the device channel. */
+/* A daemon that has gone says so on the device channel. One that only took too
+ * long is asked again, by another connection: nobody else would tell. */
 static void tell_lines(struct machine *m)
 {
 	int r = pc_tell_lines(&m->pc, m->control, false);
 
-	if (r == 0)
+	if (r == 0 || m->control == NULL)
 		return;
-	if (r != -ECONNRESET && r != -ENOTCONN)
-		log_warn("an interrupt line cannot be set: %s", kvmcpu_control_error(m->control));
-	kvmcpu_control_free(m->control);
-	m->control = NULL;
+	if (r != -ECONNRESET) {
+		log_warn("an interrupt line was not set: %s", kvmcpu_control_error(m->control));
+		machine_connect_control(m);
+		pc_tell_lines(&m->pc, m->control, false);
+	}
 }
 
 static int attend(struct machine *m)
@@ -124,7 +126,7 @@ static int attend(struct machine *m)
 
 	if (sock_now_ns() - m->polled_ns > POLL_EVERY_NS)
 		r = poll_all(m, 0);
-	if (r == 0 && !m->console.stream.stalled)
+	if (r == 0)
 		r = console_pump(&m->console);
 	if (r < 0) {
 		m->pc.error = r;

@@ -25,7 +25,6 @@ static int open_sink(struct sink *s, const char *where)
 {
 	int r;
 
-	*s = (struct sink){.fd = -1};
 	if (!wanted(where))
 		return 0;
 	r = sink_open(s, where);
@@ -40,6 +39,8 @@ int machine_open(struct machine *m, const struct machine_settings *s)
 {
 	memset(m, 0, sizeof(*m));
 	m->settings = s;
+	m->sink.fd = -1;
+	m->state.fd = -1;
 	m->console.stream = (struct stream){.in = -1, .out = -1, .watch = -1};
 	if (open_sink(&m->sink, s->debugcon) < 0 || state_open(&m->state, s->state) < 0 ||
 	    stream_open(&m->console.stream, s->serial) < 0)
@@ -116,18 +117,22 @@ static int connect_device(struct machine *m)
 
 	o.n_claims = pc_claims(&m->pc, claims);
 	r = kvmcpu_device_new(&o, &m->device, &error);
-	if (r == 0)
+	if (r == 0) {
+		m->console.end_fd = kvmcpu_device_fd(m->device);
 		return 0;
+	}
 	log_error("%s", error.text);
 	return status_of(r);
 }
 
 /* Who may open device.sock alone can still serve a guest that polls. */
-static void connect_control(struct machine *m)
+void machine_connect_control(struct machine *m)
 {
 	struct kvmcpu_control_options o = {.peer = peer(m)};
 	struct kvmcpu_error error;
 
+	kvmcpu_control_free(m->control);
+	m->control = NULL;
 	if (kvmcpu_control_new(&o, &m->control, &error) < 0)
 		log_warn("input and timers raise no interrupt, and the VM cannot be stopped from "
 			 "here: %s",
@@ -161,8 +166,7 @@ static int take_up(struct machine *m, bool first)
 	}
 	m->pc.has_lines = vm->irqchip == KVMCPU_IRQCHIP_KERNEL;
 	/* Whoever served before may have left one high. */
-	if (m->control != NULL)
-		pc_tell_lines(&m->pc, m->control, true);
+	pc_tell_lines(&m->pc, m->control, true);
 	return 0;
 }
 
@@ -172,7 +176,7 @@ static int connect_all(struct machine *m, bool first)
 
 	if (status != 0)
 		return status;
-	connect_control(m);
+	machine_connect_control(m);
 	return take_up(m, first);
 }
 

@@ -40,4 +40,8 @@ int machine_open(struct machine *m, const struct machine_settings *settings);
 int machine_run(struct machine *m);
 void machine_close(struct machine *m);
 
+/* Makes the control connection anew; waits for the daemon's greeting. Without one
+ * control is NULL, and a warning says so. */
+void machine_connect_control(struct machine *m);
+
 #endif

@@ -15,6 +15,7 @@
 #include "pc.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #include "log.h"
@@ -245,11 +246,21 @@ static bool line_changed(const struct pc *pc, struct pc_device *d)
 	return true;
 }
 
+static int tell_line(struct pc_device *d, struct kvmcpu_control *control)
+{
+	struct kvmcpu_effect effect = line_effect(d);
+	int r = control != NULL ? kvmcpu_control_effect(control, &effect) : -ENOTCONN;
+
+	/* Not told: the next reply will find it changed. */
+	if (r < 0)
+		d->level = !d->level;
+	return r;
+}
+
 int pc_tell_lines(struct pc *pc, struct kvmcpu_control *control, bool anew)
 {
-	struct kvmcpu_effect effect;
 	size_t i;
-	int r = 0;
+	int r, first = 0;
 
 	for (i = 0; i < pc->n_devices; i++) {
 		struct pc_device *d = &pc->devices[i];
@@ -257,12 +268,11 @@ int pc_tell_lines(struct pc *pc, struct kvmcpu_control *control, bool anew)
 
 		if (!changed && !(anew && pc->has_lines && d->line != NULL))
 			continue;
-		effect = line_effect(d);
-		r = control != NULL ? kvmcpu_control_effect(control, &effect) : 0;
-		if (control == NULL || r < 0)
-			d->level = !d->level;
+		r = tell_line(d, control);
+		if (first == 0)
+			first = r;
 	}
-	return r;
+	return first;
 }
 
 /* ---- one exit ---- */

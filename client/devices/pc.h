@@ -80,8 +80,9 @@ void pc_load(struct pc *pc);
 /* Saves what devices changed outside an exit: where unsaved says so. */
 void pc_save(struct pc *pc);
 
-/* Tells the daemon of lines that changed outside an exit; of all, where anew. 0 or
- * what kvmcpu_control_effect() says; the next reply of that device tells then. */
+/* Tells the daemon of lines that changed outside an exit; of all, where anew. 0, or
+ * the first error of kvmcpu_control_effect(), -ENOTCONN where control is NULL; the
+ * device's next reply tells then. */
 int pc_tell_lines(struct pc *pc, struct kvmcpu_control *control, bool anew);
 
 #endif

@@ -152,15 +152,15 @@ ssize_t stream_write(struct stream *s, const uint8_t *buf, size_t size)
 	return n;
 }
 
-int stream_wait(struct stream *s)
+int stream_wait(struct stream *s, int end_fd)
 {
-	struct pollfd p[STREAM_POLLS];
-	size_t n = s->type->poll(s, false, p);
+	struct pollfd p[1 + STREAM_POLLS] = {{.fd = end_fd, .events = POLLIN}};
+	size_t n = s->type->poll(s, false, p + 1);
 
 	if (!s->stalled)
 		return 0;
-	if (poll(p, n, -1) < 0)
+	if (poll(p, 1 + n, -1) < 0)
 		return errno == EINTR ? 0 : -errno;
-	s->type->polled(s, p, n);
-	return 0;
+	s->type->polled(s, p + 1, n);
+	return p[0].revents != 0 ? -ECANCELED : 0;
 }

@@ -62,8 +62,9 @@ void stream_close(struct stream *s);
 
 /* Writes; as the type's write, and keeps count. */
 ssize_t stream_write(struct stream *s, const uint8_t *buf, size_t size);
-/* Waits until a stalled output can go on. 0 or -errno. */
-int stream_wait(struct stream *s);
+/* Waits until a stalled output can go on. 0 or -errno; -ECANCELED if there is
+ * something to read from end_fd. */
+int stream_wait(struct stream *s, int end_fd);
 
 /* Of files and what behaves like one: the write of their types. */
 ssize_t stream_write_file(struct stream *s, const uint8_t *buf, size_t size);

@@ -22,7 +22,7 @@ NAMES = {
     "forwarder.cross-core", "socket.c.cross-core", "socket.python.cross-core",
     "forwarder.mmio.same-core", "socket.c.mmio.same-core", "forwarder.mmio.cross-core",
     "socket.c.mmio.cross-core", "monitors.0", "monitors.8", "start.floor",
-    "start.first-instruction", "memory.resident.1", "memory.resident.per-vcpu",
+    "start.first-instruction", "linux.qemu-microvm", "linux.qemu-pc", "linux.c", "linux.python", "memory.resident.1", "memory.resident.per-vcpu",
 }
 pytestmark = pytest.mark.bench
 

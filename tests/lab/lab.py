@@ -26,6 +26,7 @@ import package
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SHARE = TOP / "build" / "lab"
 BOOT_SECONDS = 120  # some 5 are usual; far beyond what a busy host needs
+SLOWNESS = "10"  # how the tests are to take it; Python is some 18 times slower than here
 QUIT_KEY = 0x1d  # Ctrl-], as telnet's
 USAGE, MISSING, DIED, TIMEOUT = 64, 69, 71, 124
 UP, OUTPUT, ERROR, STATUS, INPUT, WINDOW = range(1, 7)  # init.c's kinds of frame
@@ -59,9 +60,11 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         prog="tools/lab", description="Runs COMMAND in an emulated machine with AMD-V, and with "
         "this host's files.", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="tools/lab [OPTIONS] COMMAND [ARGUMENT ...]\n       tools/lab [OPTIONS] --shell")
+        usage="tools/lab [OPTIONS] COMMAND [ARGUMENT ...]\n"
+        "       tools/lab [OPTIONS] --shell [COMMAND ...]")
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.add_argument("--shell", action="store_true", help="$SHELL on this terminal")
+    parser.add_argument("--shell", action="store_true",
+                        help="on this terminal; COMMAND, or else $SHELL")
     parser.add_argument("--timeout", type=float, metavar="SECONDS",
                         help="end it then, booting included")
     parser.add_argument("--memory", default="4G", metavar="SIZE", help="the machine's, which also "
@@ -75,8 +78,6 @@ def parse(argv):
             parser.error(f"--cpus {options.cpus}: give 1 to 64")
         if options.timeout is not None and not 0 < options.timeout < 1e7:
             parser.error(f"--timeout {options.timeout}: give a number of seconds above 0")
-        if options.shell and options.command:
-            parser.error("--shell takes no COMMAND")
         if options.shell and not (sys.stdin.isatty() and sys.stdout.isatty()):
             parser.error("--shell needs a terminal as standard input and output")
         if not options.shell and not options.command:
@@ -105,7 +106,8 @@ def prepare():
 
 def environment():
     passed = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
-    return {**passed, "PWD": os.getcwd(), "KVMCPUD_LAB": "1", "KVMCPUD_LAB_DIR": str(SHARE)}
+    return {"KVMCPUD_SLOWNESS": SLOWNESS, **passed, "PWD": os.getcwd(), "KVMCPUD_LAB": "1",
+            "KVMCPUD_LAB_DIR": str(SHARE)}
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 import guests  # noqa: E402  (needs the path)
 import harness  # noqa: E402
+import perf  # noqa: E402
 
 
 def have(module):
@@ -94,6 +95,16 @@ def start():
         raise errors[0]
 
 
+@pytest.fixture
+def tracepoint():
+    """Skips, with the reason, where the kernel's count of exits cannot be had."""
+    try:
+        with perf.tracepoint():
+            yield
+    except perf.Unavailable as why:
+        pytest.skip(str(why))
+
+
 @pytest.fixture(scope="session")
 def guest(tmp_path_factory):
     """guests.Assembler: guest("loop", mode="long", N=100) gives the daemon's options for it."""
@@ -110,8 +121,8 @@ def refused(tmp_path_factory):
         words = [str(word) for word in (
             harness.KVMCPUD, *(["--name", name] if name is not None else []),
             *(["--runtime-dir", runtime_dir] if runtime_dir else []), *options)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False,
-                              **more)
+        done = subprocess.run(words, capture_output=True, text=True, check=False,
+                              timeout=harness.DEADLINE, **more)
         lines = done.stderr.splitlines()
         assert done.returncode == status, done
         assert len(lines) == 1, f"not one line: {lines}"

@@ -8,6 +8,7 @@ import threading
 
 import kvmcpu
 from guests import COUNTS
+from harness import DEADLINE
 from kvmcpu.schema import control, event
 
 PORT = 0x500
@@ -61,7 +62,7 @@ class Gate(Counter):
         super().write(access)
         if self.total == self._at:
             self.entered.set()
-            assert self._go.wait(30), "nobody opened the gate"
+            assert self._go.wait(DEADLINE), "nobody opened the gate"
 
 
 def counts(control_client, vcpus=1, address=COUNTS):
@@ -74,7 +75,7 @@ def all_in(*states):
     return lambda status: all(vcpu.state in states for vcpu in status.vcpus)
 
 
-def halted(control_client, timeout=20.0):
+def halted(control_client, timeout=DEADLINE):
     """Waits until every vCPU is idle; returns that Status."""
     return control_client.wait_until(all_in(IDLE), timeout)
 

@@ -28,7 +28,12 @@ KVMCPUD = BUILD / "kvmcpud"
 KVMCPUCTL = BUILD / "kvmcpuctl"
 KVMCPU_PC = BUILD / "kvmcpu-pc"
 
-DEADLINE = 20.0  # seconds; far beyond what any wait here needs
+# How many times more slowly than on hardware things go here. tools/lab sets it, whose
+# machine is emulated.
+SLOWNESS = float(os.environ.get("KVMCPUD_SLOWNESS") or 1)
+DEADLINE = 20.0 * SLOWNESS  # seconds; far beyond what any wait here needs
+LONG = 3 * DEADLINE  # for what takes thousands of exits
+PROMPT = DEADLINE / 4  # for what must not hang on anything else's time-out
 
 # Exit statuses of kvmcpud (daemon/status.h).
 USAGE, IMAGE, NO_KVM, RUNTIME, BUSY, GUEST = 64, 66, 69, 73, 75, 79
@@ -41,6 +46,12 @@ def python_path():
 
 def environment(**more):
     return dict(os.environ, PYTHONPATH=python_path(), PYTHONUNBUFFERED="1", **more)
+
+
+def load(count, least=1):
+    """How often to do what is done count times where nothing is slow; least is what the
+    test needs to show anything."""
+    return max(least, int(count / SLOWNESS))
 
 
 def eventually(what, predicate, timeout=DEADLINE):
@@ -189,7 +200,10 @@ class Daemon(Process):
     def control(self, timeout=DEADLINE, **options):
         """A kvmcpu.Control, closed with the daemon at the latest."""
         import kvmcpu
-        return self._open.enter_context(kvmcpu.Control(**self.where, timeout=timeout, **options))
+        client = kvmcpu.Control(**self.where, timeout=timeout, **options)
+        wait_until = client.wait_until
+        client.wait_until = lambda predicate, timeout=DEADLINE: wait_until(predicate, timeout)
+        return self._open.enter_context(client)
 
     def monitor(self, timeout=DEADLINE, **options):
         """A kvmcpu.Monitor, closed with the daemon at the latest."""

@@ -6,7 +6,7 @@ guest's own count says that it goes on, and the log what was said about them.
 import re
 
 from devices import PORT, counts
-from harness import eventually
+from harness import PROMPT, eventually
 from raw import Ledger, Peer, claim
 
 from kvmcpu import schema
@@ -35,7 +35,8 @@ class Scene:
     def said(self, pattern, times=1):
         """The daemon has logged one warning more, or times, and each matches."""
         self.expected += times
-        eventually(f"a warning like {pattern!r}", lambda: len(self.warnings()) >= self.expected, 5)
+        eventually(f"a warning like {pattern!r}", lambda: len(self.warnings()) >= self.expected,
+                   PROMPT)
         for line in self.warnings()[-times:]:
             assert re.search(pattern, line), line
         return self.warnings()[-1]

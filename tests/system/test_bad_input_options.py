@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from guests import AT
-from harness import BUSY, IMAGE, KVMCPUD, RUNTIME, USAGE, eventually
+from harness import BUSY, DEADLINE, IMAGE, KVMCPUD, RUNTIME, USAGE, eventually
 
 MIB = 1 << 20
 
@@ -153,7 +153,8 @@ def test_name_in_use(start, guest, image):
     first = start(*guest("loop", KIND=1, N=0, PORT=0x500), "--paused")
     done = subprocess.run(
         [KVMCPUD, "--name", first.name, "--runtime-dir", first.runtime_dir, "--image",
-         f"{image(16)}@{AT:#x}", *START], capture_output=True, text=True, timeout=20, check=False)
+         f"{image(16)}@{AT:#x}", *START], capture_output=True, text=True, timeout=DEADLINE,
+        check=False)
     assert done.returncode == BUSY
     line, = done.stderr.splitlines()
     assert line.startswith("kvmcpud") and f"pid {first.pid}" in line and "--name" in line
@@ -173,5 +174,5 @@ def test_without_standard_error(image, tmp_path):
         assert (tmp_path / "r" / "t" / "lock").read_text() == f"{daemon.pid}\n"
     finally:
         daemon.terminate()
-        assert daemon.wait(20) == 0
+        assert daemon.wait(DEADLINE) == 0
     assert not (tmp_path / "r" / "t").exists()

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from devices import total
-from harness import KVMCPU_PC
+from harness import DEADLINE, KVMCPU_PC
 
 from kvmcpu.schema import event
 
@@ -37,7 +37,7 @@ def printed(events):
 def boot(start, firmware, spawn_devices):
     """Boots to the last words; returns daemon, console text, events, stats."""
     daemon = start(*firmware, "--paused")
-    monitor = daemon.monitor(timeout=30)
+    monitor = daemon.monitor(timeout=DEADLINE)
     control = daemon.control()
     devices = spawn_devices(daemon)
     assert control.status().vcpus[0].exit_seq == 0, "it ran before anybody watched"

@@ -14,7 +14,7 @@ import kvmcpu
 import pytest
 from devices import IDLE, PORT, Counter, halted
 from google.protobuf import descriptor_pb2
-from harness import KVMCPUD, eventually
+from harness import DEADLINE, KVMCPUD, eventually
 from kvmcpu.connection import open_connection
 from kvmcpu.framing import frame
 from kvmcpu.schema import control as messages
@@ -172,7 +172,7 @@ def test_pipelined_requests_are_answered_in_order(daemon):
         sender = threading.Thread(target=raw.sendall, args=[stream])
         sender.start()
         for number, (_, result) in enumerate(PIPELINE):
-            response = connection.receive(messages.Response(), 20)
+            response = connection.receive(messages.Response(), DEADLINE)
             assert (response.id, response.WhichOneof("result")) == (1000 + number, result)
             assert response.HasField("error") == (result is None)
         sender.join(20)

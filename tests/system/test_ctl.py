@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from devices import PORT, Counter, halted
 from google.protobuf import descriptor_pb2
-from harness import KVMCPUCTL
+from harness import DEADLINE, KVMCPUCTL
 
 USAGE, REFUSED, NO_DAEMON, LATE = 64, 65, 69, 75
 WRITE = 0
@@ -21,7 +21,7 @@ RBX = "1122334455667788"
 def ctl(daemon, *words, expect=0, text=True):
     """Runs kvmcpuctl on the daemon's VM; returns what it printed, or said if it failed."""
     done = subprocess.run([str(KVMCPUCTL), *words, *daemon.words], capture_output=True,
-                          timeout=30, stdin=subprocess.DEVNULL)
+                          timeout=DEADLINE, stdin=subprocess.DEVNULL)
     out, err = done.stdout, done.stderr.decode()
     assert done.returncode == expect, f"status {done.returncode}: {err}"
     if expect == 0:

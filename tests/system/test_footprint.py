@@ -8,13 +8,15 @@ import pathlib
 import re
 
 from devices import PORT, Counter, counts, halted
+from harness import LONG, SLOWNESS, load
 
 MIB = 1 << 20
 FIRST, EACH = 8 * MIB, MIB
-START_NS = 10_000_000
+START_NS = 10_000_000 * SLOWNESS
 RAM = "/memfd:kvmcpud-ram"
 WRITE = 0
-N = 20_000  # events of some 70 bytes: more than may be resident for a vCPU
+# Events of some 70 bytes: more than may be resident for a vCPU, or at least its ring full.
+N = load(20_000, least=8_000)
 
 
 def resident(pid):
@@ -36,7 +38,7 @@ def used(start, guest, vcpus):
     daemon.serve(counter, vcpus=[0])
     daemon.monitor()
     control.resume()
-    halted(control, 60)
+    halted(control, LONG)
     assert counts(control, vcpus) == [N] * vcpus and counter.total == N
     size = resident(daemon.pid)
     daemon.stop()

@@ -11,6 +11,7 @@ import threading
 import kvmcpu
 import pytest
 from devices import IDLE, RESULTS, SUMS, all_in, counts, halted
+from harness import DEADLINE
 
 VECTOR = 0x41
 
@@ -97,7 +98,7 @@ def test_a_claimed_halt_goes_on_by_its_replys_effects(start, guest, effects, wok
     control = daemon.control()
     daemon.serve(halts)
     control.resume()
-    assert halts.all.wait(20)
+    assert halts.all.wait(DEADLINE)
     goes_on(control, times, tuple(times * each for each in woken))
     status, stats = control.status(), control.stats()
     assert halts.seen == stats.vcpus[0].num_halt == times + 1
@@ -112,7 +113,7 @@ def test_an_nmi_and_an_interrupt_in_one_reply_both_arrive(start, guest):
     control = daemon.control()
     daemon.serve(halts)
     control.resume()
-    assert halts.all.wait(20)
+    assert halts.all.wait(DEADLINE)
     control.wait_until(lambda s: heard(control) == (1, 1) and all_in(IDLE)(s))
     assert counts(control)[0] in (1, 2)
     assert control.stats().vcpus[0].num_interrupts == 2

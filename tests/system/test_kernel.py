@@ -10,7 +10,7 @@ import subprocess
 import kernels
 import pytest
 from guests import run
-from harness import ROOT
+from harness import DEADLINE, ROOT
 from kernels import PORT, Talk
 
 import kvmcpu
@@ -334,7 +334,7 @@ def test_topology(start, guest, cpus):
     control = daemon.control()
     control.resume()
     control.wait_until(lambda status: all(
-        len(device.told.get(index, ())) == 4 * LEAVES for index in range(cpus)), 20)
+        len(device.told.get(index, ())) == 4 * LEAVES for index in range(cpus)), DEADLINE)
     bits = (cpus - 1).bit_length()
     for index in range(cpus):
         leaves = list(zip(*[iter(device.told[index])] * 4))

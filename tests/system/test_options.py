@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from devices import PORT, Counter, counts, halted
 from guests import AT
-from harness import BUSY, IMAGE, KVMCPUD, NO_KVM, RUNTIME, USAGE, environment
+from harness import BUSY, DEADLINE, IMAGE, KVMCPUD, NO_KVM, RUNTIME, USAGE, environment
 
 from kvmcpu.schema import control as messages
 from kvmcpu.schema import hello
@@ -30,7 +30,7 @@ def refused(tmp_path, *options, runtime_dir=None, prefix=()):
     """Runs a daemon that must not come up; returns its status and what it said."""
     where = runtime_dir or tmp_path / "run"
     done = subprocess.run([*prefix, KVMCPUD, "--name", "t", "--runtime-dir", where, *options],
-                          capture_output=True, text=True, timeout=20, env=environment())
+                          capture_output=True, text=True, timeout=DEADLINE, env=environment())
     assert not done.stdout
     assert "kvmcpud" in done.stderr.split(":")[0]
     assert not pathlib.Path(where, "t").exists(), "it left its directory behind"

@@ -9,11 +9,12 @@ import kvmcpu
 import pytest
 from devices import (IDLE, PORT, RUNNING, STOP, SUMS, WAIT_REPLY, WAITING, Counter, Gate, all_in,
                      counts, halted, total)
+from harness import DEADLINE, load
 
 from kvmcpu.schema import control as messages
 
 WRITE, READ = 0, 1
-ROUNDS = 1000
+ROUNDS = load(1000)
 OUTL = b"\xef"  # outl %eax, %dx
 
 
@@ -76,7 +77,7 @@ def test_pause_with_an_access_in_flight(start, guest):
     gate, control = Gate(), daemon.control()
     serving = daemon.serve(gate, name="slow")
     control.resume()
-    assert gate.entered.wait(20)
+    assert gate.entered.wait(DEADLINE)
     status = control.pause(timeout_ms=50)
     vcpu = status.vcpus[0]
     assert vcpu.paused and vcpu.state == WAITING
@@ -110,7 +111,7 @@ def test_a_paused_read_is_in_the_register(start, guest):
         @kvmcpu.pio_read(PORT)
         def read(self, access):
             self.entered.set()
-            assert self._go.wait(30)
+            assert self._go.wait(DEADLINE)
             return 0xCAFE0123
 
         write = None
@@ -119,7 +120,7 @@ def test_a_paused_read_is_in_the_register(start, guest):
     slow, control = Slow(), daemon.control()
     daemon.serve(slow)
     control.resume()
-    assert slow.entered.wait(20)
+    assert slow.entered.wait(DEADLINE)
     assert control.pause(timeout_ms=10).vcpus[0].HasField("wait")
     slow.open()
     check_still(control, control.pause(timeout_ms=10_000))

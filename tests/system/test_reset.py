@@ -8,7 +8,7 @@ import re
 import time
 
 from devices import PORT, counts
-from harness import USAGE, eventually
+from harness import DEADLINE, USAGE, eventually
 from raw import FILL, Peer, claim
 
 from kvmcpu.schema import event, exit_
@@ -62,7 +62,7 @@ def test_the_vm_starts_again(start, guest):
     exit, notice = reset(peer)
     assert notice.code == exit_.NOTICE_CODE_RESET and "starts again" in notice.message
     # It waits for its device as for one that died, with the first access of a new life.
-    status = control.wait_until(lambda s: s.vcpus[0].wait.cause != 0, 20)
+    status = control.wait_until(lambda s: s.vcpus[0].wait.cause != 0, DEADLINE)
     assert status.vcpus[0].wait.address == PORT
     assert control.read_memory(0x50000, 9) == bytes(9), "memory outlives the reset"
     peer, second = board(daemon)
@@ -169,7 +169,7 @@ def test_a_line_decided_before_the_reset(start, guest):
     before = time.monotonic_ns()
     reset(peer)
     control = daemon.control()
-    control.wait_until(lambda s: s.vcpus[0].wait.cause != 0, 20)
+    control.wait_until(lambda s: s.vcpus[0].wait.cause != 0, DEADLINE)
     peer, _ = board(daemon)
     control.effect(exit_.Effect(set_irq_line=exit_.SetIrqLine(gsi=4, level=True,
                                                               decided_ns=before)))
@@ -184,7 +184,7 @@ def test_a_stopped_vcpu_lives_again(start, guest):
     peer.greet("device", claims=[claim(PORT)])
     control = daemon.control()
     control.resume()
-    control.wait_until(lambda s: s.vcpus[1].state == event.VCPU_STATE_STOPPED, 20)
+    control.wait_until(lambda s: s.vcpus[1].state == event.VCPU_STATE_STOPPED, DEADLINE)
     reset(peer)
     peer = Peer(daemon, "device")
     peer.greet("device", claims=[claim(PORT)])

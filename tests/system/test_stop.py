@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from devices import PORT, Counter
-from harness import eventually
+from harness import DEADLINE, PROMPT, eventually
 
 import kvmcpu
 from kvmcpu.schema import exit_
@@ -78,10 +78,10 @@ def test_stop_while_a_device_withholds_its_answer(start, guest):
     server = kvmcpu.Server([silent], **daemon.where)
     control.resume()
     with pytest.raises(SystemExit):
-        server.serve_one(timeout=20)
+        server.serve_one(timeout=DEADLINE)
     control.wait_until(lambda s: all(vcpu.HasField("wait") for vcpu in s.vcpus))
-    daemon.stop(timeout=5)
-    assert not server.serve_one(timeout=5)
+    daemon.stop(timeout=PROMPT)
+    assert not server.serve_one(timeout=PROMPT)
     assert server.notice.code == exit_.NOTICE_CODE_STOPPED
     server.close()
     assert silent.total == 1
@@ -93,10 +93,10 @@ def test_stop_while_the_owner_is_away(start, guest):
     daemon.serve(Counter()).close()
     control.resume()
     control.wait_until(lambda s: s.vcpus[0].HasField("wait"))
-    daemon.stop(timeout=5)
+    daemon.stop(timeout=PROMPT)
 
 
 def test_stop_while_paused(start, guest):
     daemon, *_, control, _, _ = under_load(start, guest)
     control.pause()
-    daemon.stop(timeout=5)
+    daemon.stop(timeout=PROMPT)

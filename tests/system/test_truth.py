@@ -8,18 +8,10 @@ those that only complete an access in num_vm_half_entries: the sum is the
 kernel's.
 """
 
-import os
-import pathlib
-import re
-import shutil
-import signal
-import subprocess
-
 import pytest
 from devices import PORT, STOP, Counter, counts, halted, total
+from perf import Perf
 
-TRACEFS = pathlib.Path("/sys/kernel/tracing")
-EVENT = "kvm:kvm_userspace_exit"
 KINDS = {"outl": 0, "inl": 1, "mmio write": 2, "mmio read": 3}
 MMIO = 0xD0000000
 N = 500
@@ -46,62 +38,6 @@ def test_counts_equal_the_guests_own(start, guest, mode, vcpus, kind):
         assert vcpu.num_halt == 1
         assert vcpu.num_vm_exits == N + 1 + vcpu.num_exit_signal
         assert vcpu.io_bytes == (0 if mmio else 4 * N)
-
-
-class Perf:
-    """perf stat of one tracepoint on one process, counting from begin() to end()."""
-
-    def __init__(self, daemon, directory):
-        self._out = directory / "perf.txt"
-        ready, tell = os.pipe()
-        ack, told = os.pipe()
-        self._tell, self._ack = tell, ack
-        self._process = daemon.spawn(
-            ["perf", "stat", "-e", EVENT, "-x", ";", "-p", daemon.pid, "-o", self._out,
-             "-D", "-1", "--control", f"fd:{ready},{told}"], "perf", pass_fds=[ready, told])
-        os.close(ready)
-        os.close(told)
-
-    def begin(self):
-        self._say(b"enable\n")
-
-    def end(self):
-        """The count."""
-        self._say(b"disable\n")
-        self._process.signal(signal.SIGINT)
-        self._process.wait()
-        os.close(self._tell)
-        os.close(self._ack)
-        found = re.search(rf"^(\d+);;{EVENT};", self._out.read_text(), re.MULTILINE)
-        assert found, self._out.read_text() + self._process.stderr
-        return int(found[1])
-
-    def _say(self, word):
-        os.write(self._tell, word)
-        assert b"ack" in os.read(self._ack, 16), self._process.stderr
-
-
-@pytest.fixture
-def tracepoint():
-    """Skips, with the reason, where the kernel's count cannot be had."""
-    if not shutil.which("perf"):
-        pytest.skip("perf is missing")
-    mounted = None
-    if not (TRACEFS / "events").exists():
-        if os.geteuid() != 0:
-            pytest.skip(f"{TRACEFS}: tracefs is not mounted, and only root can mount it")
-        done = subprocess.run(["mount", "-t", "tracefs", "tracefs", TRACEFS],
-                              capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"{TRACEFS}: {done.stderr.strip()}")
-        mounted = TRACEFS
-    try:
-        if not (TRACEFS / "events" / EVENT.replace(":", "/")).exists():
-            pytest.skip(f"this kernel has no tracepoint {EVENT}")
-        yield
-    finally:
-        if mounted:
-            subprocess.run(["umount", mounted], check=False)
 
 
 @pytest.mark.parametrize("mode, pauses", [("long", 0), ("user", 0), ("long", 100)])

@@ -12,7 +12,7 @@ import kvmcpu
 import pytest
 from devices import IDLE, PORT, SUMS, WAIT_TURN, Counter, Gate, counts, halted
 from guests import EVERY_MODE
-from harness import eventually
+from harness import DEADLINE, LONG, eventually
 
 N = 200
 WRITE, READ = 0, 1  # loop.S's KIND
@@ -35,7 +35,7 @@ def test_one_shared_channel(start, guest, vcpus, mode):
     counter, control = Counter(), daemon.control()
     daemon.serve(counter)
     control.resume()
-    halted(control, 60)
+    halted(control, LONG)
     assert counter.writes == {vcpu: list(range(1, N + 1)) for vcpu in range(vcpus)}
     check_counts(control, vcpus, N)
 
@@ -49,7 +49,7 @@ def test_a_channel_for_each_vcpu(start, guest, vcpus):
     for vcpu, counter in enumerate(counters):
         daemon.serve(counter, vcpus=[vcpu], name=f"device-{vcpu}")
     control.resume()
-    halted(control, 60)
+    halted(control, LONG)
     assert [counter.reads for counter in counters] == [{vcpu: N} for vcpu in range(vcpus)]
     sums = struct.unpack(f"<{vcpus}Q", control.read_memory(SUMS, 8 * vcpus))
     assert sums == (N * (N + 1) // 2,) * vcpus, "a vCPU got another's data"
@@ -75,7 +75,7 @@ def test_several_clients_with_claims_of_their_own(start, guest):
     for device in devices:
         daemon.serve(device)
     control.resume()
-    halted(control, 60)
+    halted(control, LONG)
     check_counts(control, 8, N)
     for index, device in enumerate(devices):
         for vcpu in (2 * index, 2 * index + 1):
@@ -99,7 +99,7 @@ def test_who_waits_for_its_turn_says_so(start, guest):
     shared = daemon.serve(gate, vcpus=[0, 1], name="shared")
     daemon.serve(free, vcpus=[2])
     control.resume()
-    assert gate.entered.wait(20)
+    assert gate.entered.wait(DEADLINE)
     status = control.wait_until(lambda s: s.vcpus[2].state == IDLE and WAIT_TURN in (
         s.vcpus[0].wait.cause, s.vcpus[1].wait.cause))
     assert free.writes == {2: list(range(1, N + 1))}
@@ -121,7 +121,7 @@ def test_64_vcpus_start_work_and_stop(start, guest):
     assert len(control.status().vcpus) == 64
     daemon.serve(counter)
     control.resume()
-    halted(control, 60)
+    halted(control, LONG)
     assert counter.writes == {vcpu: list(range(1, 101)) for vcpu in range(64)}
     check_counts(control, 64, 100)
     daemon.stop()
@@ -138,6 +138,6 @@ def test_64_vcpus_stop_while_they_work(start, guest):
     counter, control = Counter(), daemon.control()
     serving = daemon.serve(counter)
     control.resume()
-    eventually("accesses of every vCPU", lambda: len(counter.writes) == 64, 60)
+    eventually("accesses of every vCPU", lambda: len(counter.writes) == 64, LONG)
     daemon.stop()
     assert serving.join().code == kvmcpu.schema.exit_.NOTICE_CODE_STOPPED

@@ -26,16 +26,18 @@ from .control import Control
 from .device import (Device, halt, hypercall, mmio_read, mmio_write, msr_read, msr_write, pio_read,
                      pio_write)
 from .effects import interrupt, irq_line, nmi, stop_vm, wake, write_memory
-from .errors import (Closed, ConnectError, ControlError, Error, ProtocolError, Refused, Timeout)
+from .errors import (Closed, ConnectError, ControlError, Error, ProtocolError, Refused,
+                     StateError, Timeout)
 from .format import format_event
 from .memory import GuestMemory
 from .monitor import Monitor
 from .server import Server, serve
+from .state import StateFile
 
 __all__ = [
     "Access", "Closed", "ConnectError", "Control", "ControlError", "Device", "Error",
-    "GuestMemory", "Monitor", "ProtocolError", "Refused", "Reply", "Server", "Timeout",
-    "format_event", "halt", "hypercall", "interrupt", "irq_line", "mmio_read", "mmio_write",
-    "msr_read", "msr_write", "nmi", "pio_read", "pio_write", "serve", "stop_vm", "wake",
-    "write_memory",
+    "GuestMemory", "Monitor", "ProtocolError", "Refused", "Reply", "Server", "StateError",
+    "StateFile", "Timeout", "format_event", "halt", "hypercall", "interrupt", "irq_line",
+    "mmio_read", "mmio_write", "msr_read", "msr_write", "nmi", "pio_read", "pio_write", "serve",
+    "stop_vm", "wake", "write_memory",
 ]

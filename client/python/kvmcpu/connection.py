@@ -71,6 +71,11 @@ class Connection:
         while self._descriptors:
             os.close(self._descriptors.popleft())
 
+    @property
+    def buffered(self):
+        """Whether bytes of a message are here already, which poll knows nothing of."""
+        return self._frames.partial
+
     def send(self, message):
         """Sends one message. Raises Closed if the daemon has gone, ValueError if it is too long."""
         self.send_bytes(message.SerializeToString())

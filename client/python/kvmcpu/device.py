@@ -20,6 +20,11 @@ A string access (count > 1) calls the handler once per element, joins the data
 and adds up the ticks; with whole=True the handler gets it in one piece and
 returns bytes of size * count. If one element ends in a bus error, all do.
 
+A device that acts on its own overrides sources(), deadline() or both: it gets
+called when a descriptor is ready or a moment has come, and gives back effects,
+which the server carries out over a control connection. One whose registers
+should outlast its process overrides save() and restore().
+
 fill says what becomes of accesses while no client serves the range: None, the
 vCPU waits until somebody claims it again; an int, reads give that and writes
 are dropped. Of two handlers that share an address, one's word is enough.
@@ -131,6 +136,41 @@ class Device:
     def attached(self, vm):
         """Called with the VM's VmInfo (vcpus, memory_bytes, ticks_per_second, irqchip)
         when the daemon has granted the claims, before the first access."""
+
+    def sources(self):
+        """What to wait for besides exits: a list of (source, events, handler).
+
+        source is a descriptor or has fileno(), events is select.POLLIN,
+        select.POLLOUT or both. When it is ready the server calls handler(source,
+        events) with what poll(2) said, POLLHUP and POLLERR among it. The handler
+        returns effects, or None. Asked before each wait, in the server's thread,
+        so the list may change at any time; leave a source out while nothing can be
+        done with it, or the server does not come to rest.
+        """
+        return ()
+
+    def deadline(self):
+        """When to call expired(), in seconds of time.monotonic(), or None. Asked before
+        each wait."""
+        return None
+
+    def expired(self):
+        """Called once deadline() has passed; returns effects, or None."""
+
+    def save(self):
+        """What the device keeps for the process after this one, in a server with a
+        state file: {name: bytes}, names of at most 8 ASCII letters. Called when an
+        exit or a source may have changed it."""
+        return {}
+
+    def restore(self, sections):
+        """Called before the first access, in a server with a state file.
+
+        sections is what all devices of this VM saved last, {name: bytes}, where
+        one may be missing; or None for a VM that has just started. Returns effects
+        that bring the VM in line with it, or None: interrupt lines are set anew.
+        Raises ValueError for bytes that it cannot have saved.
+        """
 
     @classmethod
     def served_methods(cls):

@@ -6,6 +6,8 @@ Control.effect(). Values that no VM takes raise ValueError here; what depends
 on the VM (its vCPUs, its interrupt controller) check() looks at.
 """
 
+import time
+
 from . import schema
 from .schema import exit_
 
@@ -17,10 +19,20 @@ def _in_range(what, value, first, last):
         raise ValueError(f"{what} is {value}, must be {first} to {last}")
 
 
-def irq_line(gsi, level):
-    """Sets line gsi (0 to 23) of the kernel's interrupt controller to level (a bool)."""
+def irq_line(gsi, level, decided_ns=None):
+    """Sets line gsi (0 to 23) of the kernel's interrupt controller to level (a bool).
+
+    decided_ns is when the device decided so, in ns of CLOCK_MONOTONIC; None
+    means now. Of two effects for one line, one on a reply and one over a control
+    connection, the daemon lets the later decided count, so make the effect when
+    its level is known and not before.
+    """
     _in_range("gsi", gsi, 0, 23)
-    return exit_.Effect(set_irq_line=exit_.SetIrqLine(gsi=gsi, level=level))
+    if decided_ns is None:
+        decided_ns = time.monotonic_ns()
+    _in_range("decided_ns", decided_ns, 0, 2**64 - 1)
+    return exit_.Effect(
+        set_irq_line=exit_.SetIrqLine(gsi=gsi, level=level, decided_ns=decided_ns))
 
 
 def interrupt(vcpu, vector):
@@ -50,14 +62,16 @@ def wake(vcpu):
     return exit_.Effect(wake=exit_.Wake(vcpu=vcpu))
 
 
-def stop_vm(code=0, reason=""):
+def stop_vm(code=0, reason="", reset=False):
     """Ends the VM and the daemon, whose exit status is code (0 to 63).
 
-    reason goes to its log: at most 200 bytes of UTF-8.
+    reason goes to its log: at most 200 bytes of UTF-8. With reset the guest
+    wants to start again instead: a daemon that was told to (--on-reset restart)
+    does that, any other ends.
     """
     _in_range("code", code, 0, 63)
     _in_range("the length of reason in bytes", len(reason.encode()), 0, schema.MAX_REASON)
-    return exit_.Effect(stop_vm=exit_.StopVm(code=code, reason=reason))
+    return exit_.Effect(stop_vm=exit_.StopVm(code=code, reason=reason, reset=reset))
 
 
 def check(effects, vm):

@@ -36,6 +36,10 @@ class ProtocolError(Error):
     """One side broke the protocol. The connection is of no further use: close it."""
 
 
+class StateError(Error):
+    """A state file cannot be used. Name another one, or remove it."""
+
+
 class Timeout(Error, TimeoutError):
     """Nothing came in time. The connection is intact: ask again, or give up."""
 

@@ -54,7 +54,7 @@ def daemon(tmp_path):
         started.append(FakeDaemon(tmp_path, role, script, **options))
         return started[-1]
 
-    start.runtime_dir = tmp_path
+    start.runtime_dir, start.started = tmp_path, started
     yield start
     for fake in started:
         fake.finish()

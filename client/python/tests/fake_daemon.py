@@ -85,6 +85,11 @@ class Peer:
         self.send(exit_pb2.Exit(notice=exit_pb2.Notice(
             code=exit_pb2.NOTICE_CODE_STOPPED, message="the VM ends")))
 
+    def reset(self):
+        """The Notice that the VM starts again."""
+        self.send(exit_pb2.Exit(notice=exit_pb2.Notice(
+            code=exit_pb2.NOTICE_CODE_RESET, message="the VM starts again")))
+
 
 def hello_reply(**fields):
     reply = hello_pb2.HelloReply(
@@ -99,7 +104,8 @@ def hello_reply(**fields):
 
 
 class FakeDaemon:
-    """Listens on RUNTIME_DIR/default/ROLE.sock, serves one connection in a thread."""
+    """Listens on RUNTIME_DIR/default/ROLE.sock, serves one connection in a thread; or
+    as many as there are scripts, one after the other."""
 
     def __init__(self, runtime_dir, role, script, reply=None, greet=True):
         directory = runtime_dir / "default"
@@ -108,25 +114,30 @@ class FakeDaemon:
         self.listener.settimeout(DEADLINE_S)
         self.listener.bind(str(directory / f"{role}.sock"))
         self.listener.listen()
-        self.script, self.reply, self.greet = script, reply or hello_reply(), greet
+        self.scripts = script if isinstance(script, (list, tuple)) else [script]
+        self.reply, self.greet = reply or hello_reply(), greet
         self.failure = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self):
         try:
-            sock, _ = self.listener.accept()
-            sock.settimeout(DEADLINE_S)
-            with sock:
-                peer = Peer(sock)
-                peer.hello = peer.receive(hello_pb2.Hello)
-                if self.greet:
-                    peer.send(self.reply)
-                self.script(peer)
+            for script in self.scripts:
+                self._serve(script)
         except BaseException as error:
             self.failure = error
         finally:
             self.listener.close()
+
+    def _serve(self, script):
+        sock, _ = self.listener.accept()
+        sock.settimeout(DEADLINE_S)
+        with sock:
+            peer = Peer(sock)
+            peer.hello = peer.receive(hello_pb2.Hello)
+            if self.greet:
+                peer.send(self.reply)
+            script(peer)
 
     def finish(self):
         self.thread.join(DEADLINE_S)

@@ -9,33 +9,13 @@ import sys
 
 import exits
 import pytest
-from kvmcpu import routing
-from kvmcpu.access import DECODERS
-from kvmcpu.devices import I8042, Cmos, Debugcon, Port92, Post, Serial
+from bus import Bus
+from kvmcpu.devices import I8042, Cmos, Debugcon, Port92, Post
 from kvmcpu.devices.__main__ import main, size
 from kvmcpud.v1 import exit_pb2 as x
 from kvmcpud.v1 import hello_pb2
 
 GIB = 1 << 30
-
-
-class Bus:
-    """Port accesses of one byte, straight to the handlers."""
-
-    def __init__(self, *devices):
-        self.routes = routing.build(devices)["pio"]
-
-    def access(self, exit, slot):
-        access = DECODERS["pio"](exit)
-        handler = self.routes.find(access.address).handlers[slot]
-        access.offset = access.address - handler.first
-        return handler.call(access)
-
-    def read(self, port):
-        return self.access(exits.pio_in(port), 0)
-
-    def write(self, port, value):
-        return self.access(exits.pio_out(port, bytes((value,))), 1)
 
 
 def test_debugcon():
@@ -54,22 +34,6 @@ def test_post():
         bus.write(0x80, code)
     assert shown == [1, 2]
     assert bus.read(0x80) == 2
-
-
-def test_reset_by_port92():
-    bus = Bus(Port92())
-    assert bus.read(0x92) == 2
-    assert bus.write(0x92, 2) is None
-    effect, = bus.write(0x92, 1).effects
-    assert (effect.stop_vm.code, effect.stop_vm.reason) == (0, "guest reset")
-
-
-def test_reset_by_i8042():
-    bus = Bus(I8042())
-    assert (bus.read(0x64), bus.read(0x60)) == (0, 0)
-    assert bus.write(0x64, 0xD1) is None
-    effect, = bus.write(0x64, 0xFE).effects
-    assert effect.stop_vm.reason == "guest reset"
 
 
 def cmos(memory=0, when=(2031, 12, 7, 23, 59, 8)):
@@ -132,66 +96,6 @@ def test_cmos_ram_and_read_only_registers():
     assert (bus.get(0x40), bus.get(0x0D), bus.read(0x70)) == (0x5A, 0x80, 0xFF)
 
 
-def uart(out=None):
-    made = Serial(out)
-    bus = Bus(made)
-    return made, lambda which: bus.read(0x3F8 + which), \
-        lambda which, value: bus.write(0x3F8 + which, value)
-
-
-def test_serial_sends_and_receives():
-    out = io.BytesIO()
-    made, read, write = uart(out)
-    for byte in b"hi":
-        assert read(5) == 0x60
-        write(0, byte)
-    assert out.getvalue() == b"hi"
-    made.feed(b"yo")
-    assert (read(5), read(0), read(0), read(5), read(0)) == (0x61, 0x79, 0x6F, 0x60, 0)
-
-
-def test_serial_divisor_and_scratch():
-    _, read, write = uart()
-    write(7, 0xA5)
-    write(3, 0x83)
-    write(0, 1)
-    write(1, 2)
-    assert (read(0), read(1), read(3), read(7)) == (1, 2, 0x83, 0xA5)
-    write(3, 0x03)
-    assert (read(0), read(1)) == (0, 0)
-
-
-def test_serial_identifies_as_a_16550a():
-    _, read, write = uart()
-    assert read(2) == 0x01
-    write(2, 0x01)
-    assert read(2) == 0xC1
-    write(1, 0xFF)
-    assert read(1) == 0x0F
-
-
-def test_serial_interrupt_identification():
-    made, read, write = uart()
-    write(1, 0x03)
-    assert read(2) == 0x02  # the transmitter was empty when it was enabled
-    assert read(2) == 0x01
-    made.feed(b"x")
-    assert read(2) == 0x04
-
-
-def test_serial_loopback():
-    out = io.BytesIO()
-    _, read, write = uart(out)
-    write(4, 0x1A)
-    assert read(6) == 0x90
-    write(0, 0x55)
-    assert (read(5) & 1, read(0)) == (1, 0x55)
-    write(4, 0x15)
-    assert read(6) == 0x60
-    write(4, 0x03)
-    assert (read(6), out.getvalue()) == (0xB0, b"")
-
-
 def program(daemon, *arguments, **options):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     return subprocess.Popen(
@@ -209,7 +113,7 @@ def test_the_program_from_ready_to_the_end(daemon, tmp_path):
         claims = {claim.first: claim.name for claim in peer.hello.device.claims}
         assert claims == {0x402: "debugcon", 0xE9: "debugcon", 0x80: "post", 0x70: "cmos",
                           0x71: "cmos", 0x60: "i8042", 0x64: "i8042", 0x92: "port92",
-                          0x3F8: "serial"}
+                          0x600: "power", 0xCF9: "power", 0x3F8: "serial"}
         assert peer.hello.client == "pc"
         assert peer.ask(exits.pio_in(0x402)).data == b"\xe9"
         peer.ask(exits.pio_out(0x402, b"hello"))
@@ -223,18 +127,51 @@ def test_the_program_from_ready_to_the_end(daemon, tmp_path):
         peer.stopped()
 
     daemon("device", script)
-    process = program(daemon, "--ready-fd", str(told), "--log", str(log), pass_fds=[told])
+    process = program(daemon, "--ready-fd", str(told), "--serial", str(log), pass_fds=[told])
     os.close(told)
     out, error = process.communicate(timeout=10)
     os.close(ready)
-    assert (process.returncode, out, error) == (0, b"hello", b"")
+    assert (process.returncode, out, error) == (0, b"hello", b"pc: the VM ends\n")
     assert log.read_bytes() == b"log"
 
 
 def test_the_program_says_ready(daemon):
     daemon("device", lambda peer: peer.stopped())
     _, error = program(daemon).communicate(timeout=10)
-    assert error == b"ready\n"
+    assert error == b"ready\npc: the VM ends\n"
+
+
+def test_the_program_serves_new_devices_after_a_reset(daemon, tmp_path):
+    """What it wrote before stays; what the guest had set is gone."""
+    log = tmp_path / "serial.log"
+
+    def first(peer):
+        peer.ask(exits.pio_out(0x3FF, b"\x5a"))
+        peer.ask(exits.pio_out(0x3F8, b"one"))
+        peer.reset()
+
+    def second(peer):
+        assert peer.ask(exits.pio_in(0x3FF)).data == b"\0"
+        peer.ask(exits.pio_out(0x3F8, b"two"))
+        peer.stopped()
+
+    daemon("device", [first, second])
+    _, error = program(daemon, "--serial", str(log)).communicate(timeout=10)
+    assert error.splitlines() == [
+        b"ready", b"pc: the VM starts again; goes on with new devices", b"pc: the VM ends"]
+    assert log.read_bytes() == b"onetwo"
+
+
+def test_the_program_leaves_the_access_open_when_output_fails(daemon):
+    def script(peer):
+        peer.send(exits.pio_out(0x3F8, b"a"))
+        assert peer.at_end()
+
+    daemon("device", script)
+    process = program(daemon, "--serial", "/dev/full")
+    _, error = process.communicate(timeout=10)
+    assert process.returncode == 74
+    assert b"No space left" in error and b"another client" in error
 
 
 @pytest.mark.parametrize("status, expected", [
@@ -259,7 +196,8 @@ def test_the_program_cut_off(daemon, capsys):
 
 
 @pytest.mark.parametrize("arguments", [["--memory", "lots"], ["--nonsense"], ["--vm", "a/b"],
-                                       ["--memory", "-1"], ["--log", "/nowhere/at/all"]])
+                                       ["--memory", "-1"], ["--log", "loud"],
+                                       ["--debugcon", "pty"], ["--serial"]])
 def test_the_program_misused(arguments, tmp_path, capsys):
     try:
         status = main([*arguments, "--runtime-dir", str(tmp_path)])
@@ -267,6 +205,20 @@ def test_the_program_misused(arguments, tmp_path, capsys):
         status = caught.code
     assert status == 64
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--serial", "/nowhere/at/all"], "/nowhere/at/all cannot be opened: No such file"),
+    (["--debugcon", "/nowhere/at/all"], "--debugcon"),
+    (["--serial", "unix:/nowhere/at/all"], "No such file"),
+    (["--serial", "unix:/tmp/" + "x" * 120], "room for 107 bytes"),
+    (["--state", "/nowhere/at/all"], "/nowhere/at/all cannot be used"),
+    (["--state", "/dev/null"], "/dev/null"),
+    (["--state", __file__], "is no state")])
+def test_the_program_with_files_that_cannot_be_used(arguments, said, tmp_path, capsys):
+    assert main([*arguments, "--runtime-dir", str(tmp_path)]) == 74
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
 
 
 def test_sizes():

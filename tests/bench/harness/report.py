@@ -60,6 +60,8 @@ def notes(rows):
             yield f"{row['name']}: {row['reason']}"
         if "us_more" in row:
             yield f"{row['name']}: {row['us_more'] / 1000:.2f} ms more than {row['reference']}"
+        if row.get("exits_per_boot"):
+            yield f"{row['name']}: {row['exits_per_boot']} exits to user space a boot"
         if "missing" in row:
             yield (f"{row['name']}: the monitors saw {row['events']} events, {row['lost']} were "
                    f"reported lost, {row['missing']} neither came nor were reported")

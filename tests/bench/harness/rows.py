@@ -11,7 +11,7 @@ import fnmatch
 from dataclasses import dataclass
 from typing import Callable
 
-from . import cases
+from . import cases, linux
 
 RATIO = "ratio"  # reach bounds the median of the rounds' ratios of medians
 MORE = "more"    # reach bounds the median of the rounds' differences, microseconds
@@ -37,6 +37,7 @@ def _client(case, *arguments):
 
 
 SOCKET_REACH = 1.10
+LINUX_ROUNDS = 5
 ROWS = (
     Row("inprocess.pio.read", _reference("pio")),
     Row("unclaimed.pio", _client(cases.Unclaimed, "pio"), "inprocess.pio.read"),
@@ -62,6 +63,11 @@ ROWS = (
     Row("monitors.8", _client(cases.Watched, "pio"), "monitors.0", 1.05),
     Row("start.floor", cases.Floor),
     Row("start.first-instruction", cases.Start, "start.floor", 10000, MORE),
+    Row("linux.qemu-microvm", _client(linux.Qemu, "microvm"), rounds=LINUX_ROUNDS),
+    Row("linux.qemu-pc", _client(linux.Qemu, "pc"), "linux.qemu-microvm", rounds=LINUX_ROUNDS),
+    Row("linux.c", _client(linux.Kvmcpud, "c"), "linux.qemu-microvm", 1.20, rounds=LINUX_ROUNDS),
+    Row("linux.python", _client(linux.Kvmcpud, "python"), "linux.qemu-microvm",
+        rounds=LINUX_ROUNDS),
     Row("memory.resident.1", cases.Memory, None, 8192, KIB, rounds=3),
     Row("memory.resident.per-vcpu", cases.MemoryPerVcpu, None, 1024, KIB, rounds=3),
 )

@@ -109,7 +109,7 @@ def result(one, reference):
     if tally is not None:
         made.update(tally)
     if row.reach is not None and figure is not None:
-        made["met"] = figure <= row.reach and not (tally and tally["missing"])
+        made["met"] = figure <= row.reach and not (tally and tally.get("missing"))
     return made
 
 

@@ -5,7 +5,6 @@ when kvmcpud starts.
 """
 
 import pathlib
-import subprocess
 import sys
 
 import pytest
@@ -15,7 +14,7 @@ sys.path.insert(0, str(HERE))
 
 import image  # noqa: E402  (needs the path)
 from console import Console  # noqa: E402
-from harness import KVMCPU_PC, environment  # noqa: E402
+from harness import KVMCPU_PC  # noqa: E402
 
 DEVICES = {"c": [KVMCPU_PC], "python": [sys.executable, "-m", "kvmcpu.devices"]}
 BOOT = 120.0  # seconds; some 7 in the lab
@@ -70,13 +69,11 @@ def linux(start, tmp_path, initrd):
             guest.console.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def kernel_mode(initrd, tmp_path_factory):
+@pytest.fixture(autouse=True)
+def kernel_mode(start):
     """Skips where KVM cannot run Linux, with the daemon's own words."""
-    where = tmp_path_factory.mktemp("probe")
-    from harness import KVMCPUD, NO_KVM
-    tried = subprocess.run(
-        [KVMCPUD, "--kernel", image.vmlinuz(), "--cpus", "65"], capture_output=True, text=True,
-        env=environment(), cwd=where)
-    if tried.returncode == NO_KVM:
-        pytest.skip(tried.stderr.strip())
+    daemon = start("--kernel", image.vmlinuz(), "--paused")
+    for note in daemon.control().status().notes:
+        if "instruction emulator" in note:
+            pytest.skip(f"{note}; tools/lab has another")
+    daemon.stop()

@@ -12,6 +12,7 @@ import socket
 import time
 
 READY = re.compile(rb"guest is up: Linux (\S+), (\d+) CPUs?\r?\n")  # image.py's greeting
+PROMPT = re.compile(rb"# (?:\x1b\[6n)?$")  # busybox asks the terminal where its cursor is
 
 
 class Silence(Exception):
@@ -90,7 +91,7 @@ class Console:
         """Waits for the shell of a guest that boots; the kernel's release and how many
         CPUs it found."""
         found = self.expect(READY, timeout)
-        self.expect(rb"# $", timeout)
+        self.expect(PROMPT, timeout)
         return found[1].decode(), int(found[2])
 
     def run(self, command, timeout=None):
@@ -102,7 +103,7 @@ class Console:
         self.type(f"{command}; echo '<'\"$?\"'>'\n")
         self.expect(rb"\r\n", timeout)  # the echo
         found = self.expect(rb"(?s)(.*)<(\d+)>\r\n", timeout)
-        self.expect(rb"# $", timeout)
+        self.expect(PROMPT, timeout)
         return int(found[2]), found[1].decode(errors="replace").replace("\r\n", "\n")
 
     def check(self, command, timeout=None):

@@ -61,3 +61,12 @@ def initramfs(more=()):
         ("etc/profile", cpio.FILE, PROFILE),
     ]
     return cpio.archive([*entries, *more])
+
+
+if __name__ == "__main__":  # fetches what is missing, for a place without a network
+    try:
+        vmlinuz()
+        initramfs()
+    except package.Missing as missing:
+        package.say(missing)
+        sys.exit(69)

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A whole boot's exits, as the daemon counts them and as the kernel's tracepoint does."""
 
-import pytest
 from conftest import BOOT
 from devices import total
-from perf import EVENT, Perf, why_none
+from perf import EVENT, Perf
 
 
-def test_the_boots_exits(linux, tmp_path):
-    why = why_none()
-    if why:
-        pytest.skip(why)
+def test_the_boots_exits(linux, tmp_path, tracepoint):
     guest = linux(cpus=2)
     perf = Perf(guest.daemon, tmp_path)
     perf.begin()

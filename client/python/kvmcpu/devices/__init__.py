@@ -9,6 +9,7 @@ from .debugcon import Debugcon
 from .i8042 import I8042
 from .port92 import Port92
 from .post import Post
+from .power import Power
 from .serial import Serial
 
-__all__ = ["Cmos", "Debugcon", "I8042", "Port92", "Post", "Serial"]
+__all__ = ["Cmos", "Debugcon", "I8042", "Port92", "Post", "Power", "Serial"]

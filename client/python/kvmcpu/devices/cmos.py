@@ -4,40 +4,48 @@
 Port 0x70 selects a register (bit 7 is the NMI mask and no part of the number),
 0x71 reads or writes it. The clock's registers follow the host's time in UTC;
 the guest's writes to them are dropped. Register B says how they are coded: BCD
-and 24 hours, unless the guest sets otherwise.
+and 24 hours, unless the guest sets otherwise. clock.py has the clock and when
+it interrupts.
 
 Memory sizes stand where PC firmware looks for them: KiB below 640 K, KiB above
 1 M, 64-KiB units above 16 M, and 64-KiB units above 4 G. RAM of a PC gives way
 to devices below 4 G, from LOW_MAX on.
 """
 
+import struct
 import time
 
 import kvmcpu
 
+from .clock import (ALARM_HOURS, ALARM_MINUTES, ALARM_SECONDS, FLAGS, HOURS_24, REGISTER_A,
+                    REGISTER_B, REGISTER_C, REGISTER_D, REQUEST, SET, UPDATE_ENABLE, UPDATING,
+                    Clock)
+from .irq import IrqLine
+
 MIB = 1 << 20
 LOW_MAX = 3 << 30  # picked: QEMU's i440fx machine splits here as well
-REGISTER_A, REGISTER_B, REGISTER_C, REGISTER_D = 0x0A, 0x0B, 0x0C, 0x0D
-HOURS_24, BINARY = 0x02, 0x04
+GSI = 8
 VALID = 0x80
-CENTURY = 0x32
+_SAVED = struct.Struct("<B7x128s")
 
 
 class Cmos(kvmcpu.Device):
     """memory_bytes is the guest's RAM, by default what the VM has; now() gives seconds
-    since 1970."""
+    since 1970; gsi is the clock's interrupt line. It keeps the section "cmos"."""
 
-    def __init__(self, memory_bytes=None, now=time.time):
+    def __init__(self, memory_bytes=None, now=time.time, gsi=GSI):
         self.memory_bytes = memory_bytes
-        self.now = now
         self.index = 0
         self.ram = bytearray(128)
         self.ram[REGISTER_A] = 0x26  # 32768 Hz, 1024 Hz periodic; no update in progress
         self.ram[REGISTER_B] = HOURS_24
         self.ram[REGISTER_D] = VALID
+        self._clock = Clock(self.ram, now)
+        self._irq = IrqLine(gsi)
         self._put_sizes(memory_bytes or 0)
 
     def attached(self, vm):
+        self._irq.attach(vm)
         if self.memory_bytes is None:
             self._put_sizes(vm.memory_bytes)
 
@@ -53,23 +61,6 @@ class Cmos(kvmcpu.Device):
     def _put(self, index, value, size):
         self.ram[index:index + size] = value.to_bytes(size, "little")
 
-    def _coded(self, value):
-        return value if self.ram[REGISTER_B] & BINARY else value // 10 << 4 | value % 10
-
-    def _hour(self, hour):
-        if self.ram[REGISTER_B] & HOURS_24:
-            return self._coded(hour)
-        return self._coded((hour + 11) % 12 + 1) | (0x80 if hour >= 12 else 0)
-
-    def _clock(self, index):
-        """A register of the clock, or None if index is none."""
-        t = time.gmtime(self.now())
-        if index == 0x04:
-            return self._hour(t.tm_hour)
-        fields = {0x00: t.tm_sec, 0x02: t.tm_min, 0x06: (t.tm_wday + 1) % 7 + 1, 0x07: t.tm_mday,
-                  0x08: t.tm_mon, 0x09: t.tm_year % 100, CENTURY: t.tm_year // 100}
-        return self._coded(fields[index]) if index in fields else None
-
     @kvmcpu.pio_read(0x70, sizes=1)
     def read_index(self, access):
         return 0xFF  # the index register cannot be read
@@ -80,10 +71,55 @@ class Cmos(kvmcpu.Device):
 
     @kvmcpu.pio_read(0x71, sizes=1)
     def read(self, access):
-        clock = self._clock(self.index)
-        return self.ram[self.index] if clock is None else clock
+        if self.index == REGISTER_A:
+            return self.ram[REGISTER_A] | (UPDATING if self._clock.updating else 0)
+        if self.index == REGISTER_C:
+            return self._read_flags()
+        value = self._clock.read(self.index)
+        return self.ram[self.index] if value is None else value
+
+    def _read_flags(self):
+        """Register C: reading it clears its flags and lowers the line."""
+        self._clock.advance()
+        flags, self.ram[REGISTER_C] = self.ram[REGISTER_C], 0
+        return kvmcpu.Reply(flags, effects=self._irq.set(False))
 
     @kvmcpu.pio_write(0x71, sizes=1)
     def write(self, access):
-        if self.index not in (REGISTER_C, REGISTER_D):
-            self.ram[self.index] = access.value & (0x7F if self.index == REGISTER_A else 0xFF)
+        index, value = self.index, access.value
+        if index in (REGISTER_A, REGISTER_B, ALARM_SECONDS, ALARM_MINUTES, ALARM_HOURS):
+            self._clock.advance()  # until now the registers were as before
+        if index == REGISTER_A:
+            self.ram[REGISTER_A] = value & ~UPDATING
+        elif index == REGISTER_B:
+            self._clock.set(value & ~UPDATE_ENABLE if value & SET else value)
+        elif index not in (REGISTER_C, REGISTER_D):
+            self.ram[index] = value
+        return kvmcpu.Reply(effects=self._irq.set(self._requested()))
+
+    def deadline(self):
+        return self._clock.deadline()
+
+    def expired(self):
+        self._clock.advance()
+        return self._irq.set(self._requested())
+
+    def _requested(self):
+        """Whether register C asks for an interrupt."""
+        requested = self.ram[REGISTER_C] & self.ram[REGISTER_B] & FLAGS
+        self.ram[REGISTER_C] = self.ram[REGISTER_C] & FLAGS | (REQUEST if requested else 0)
+        return bool(requested)
+
+    def save(self):
+        return {"cmos": _SAVED.pack(self.index, bytes(self.ram))}
+
+    def restore(self, sections):
+        saved = (sections or {}).get("cmos")
+        if saved is None:
+            return None
+        if len(saved) != _SAVED.size:
+            raise ValueError("the section of the CMOS has another length")
+        index, self.ram[:] = _SAVED.unpack(saved)
+        self.index = index & 0x7F
+        self._clock.set(self.ram[REGISTER_B])
+        return self._irq.again(self._requested())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """System control port A, 0x92: bit 0 resets the machine, bit 1 opens the A20 gate.
 
-A20 is always open here. There is no machine to reset but the VM, so a reset
-ends it.
+A20 is always open here. A reset starts the VM again, or ends it, as its daemon
+was told.
 """
 
 import kvmcpu
@@ -11,7 +11,7 @@ RESET, A20 = 1, 2
 
 
 class Port92(kvmcpu.Device):
-    """Reads 2; a write with bit 0 set stops the VM."""
+    """Reads 2; a write with bit 0 set resets the VM."""
 
     @kvmcpu.pio_read(0x92, sizes=1)
     def read(self, access):
@@ -20,5 +20,5 @@ class Port92(kvmcpu.Device):
     @kvmcpu.pio_write(0x92, sizes=1)
     def write(self, access):
         if access.value & RESET:
-            return kvmcpu.Reply(effects=[kvmcpu.stop_vm(0, "guest reset")])
+            return kvmcpu.Reply(effects=[kvmcpu.stop_vm(0, "guest reset", reset=True)])
         return None

@@ -1,94 +1,121 @@
 # SPDX-License-Identifier: MIT
-"""A 16550A serial port without interrupts: the guest polls.
+"""A 16550A serial port with its interrupt, joined to a stream.
 
-What is sent goes to a binary stream at once, so the transmitter is always
-empty; feed() gives the guest something to receive. In loopback mode what the
-guest sends comes back to it, and the modem-control outputs show as the modem
-status.
+Bytes that the guest writes leave before its access is answered, so that the
+transmitter is empty again when it looks. Where the other end takes no more they
+stay, THRE stays clear, and the port goes on when there is room. A guest that
+writes by string instructions, without looking, is held instead.
+
+Input is read when the receiver has room, and no earlier: the rest stays where
+it comes from. As long as more is to be had, the read that empties the FIFO
+fills it again, so that a guest in its receive loop finds it full and no
+interrupt has to be raised anew.
 """
-
-import collections
 
 import kvmcpu
 
+from .irq import IrqLine
+from .streams import Stream
+from .uart import RBR_THR, UNDER_WAY_MAX, Uart
+
 COM1, COM2 = 0x3F8, 0x2F8
-RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR = range(8)
-LCR_DLAB = 0x80
-FCR_ENABLE, FCR_CLEAR_RX = 0x01, 0x02
-IIR_NONE, IIR_RX_READY, IIR_THR_EMPTY, IIR_FIFO = 0x01, 0x04, 0x02, 0xC0
-LSR_DATA_READY, LSR_EMPTY = 0x01, 0x60  # THRE and TEMT
-MCR_LOOP = 0x10
-MSR_CONNECTED = 0xB0  # CTS, DSR, DCD: somebody is there
-LOOPED = ((0x01, 0x20), (0x02, 0x10), (0x04, 0x40), (0x08, 0x80))  # DTR RTS OUT1 OUT2 in MSR
+COM1_GSI, COM2_GSI = 4, 3
 
 
 class Serial(kvmcpu.Device):
-    """A port at base; out is a binary stream, or None to discard."""
+    """A port at base with interrupt line gsi; stream (see streams.py) is the other end,
+    nobody by default, and the caller's to close. It keeps the sections "uart", "tx"
+    (what is under way) and "out" (the number of bytes written)."""
 
-    def __init__(self, out=None, base=COM1):
-        self.out = out
+    def __init__(self, stream=None, base=COM1, gsi=COM1_GSI):
         self.base = base
-        self.received = collections.deque()
-        self.divisor = bytearray((12, 0))  # 9600 baud
-        self.registers = bytearray(8)
-        self.fifo = False
-        self.thr_interrupt = False
+        self.stream = stream or Stream()
+        self.uart = Uart()
+        self._irq = IrqLine(gsi)
 
-    def feed(self, data):
-        """Gives the guest bytes to receive."""
-        self.received.extend(data)
+    def attached(self, vm):
+        self._irq.attach(vm)
 
     @kvmcpu.pio_read(0, 7, sizes=1)
     def read(self, access):
-        which = access.offset
-        if which in (RBR_THR, IER) and self.registers[LCR] & LCR_DLAB:
-            return self.divisor[which]
-        if which == RBR_THR:
-            return self.received.popleft() if self.received else 0
-        if which == IIR_FCR:
-            return self._pending_interrupt() | (IIR_FIFO if self.fifo else 0)
-        if which == LSR:
-            return LSR_EMPTY | (LSR_DATA_READY if self.received else 0)
-        if which == MSR:
-            return self._modem_status()
-        return self.registers[which]
+        uart = self.uart
+        value = uart.read(access.offset)
+        if self.stream.more and not uart.fifo:
+            self._fill()
+        line = uart.line
+        if line == self._irq.level:
+            return value
+        return kvmcpu.Reply(value, effects=self._irq.set(line))
 
     @kvmcpu.pio_write(0, 7, sizes=1)
     def write(self, access):
-        which, value = access.offset, access.value
-        if which in (RBR_THR, IER) and self.registers[LCR] & LCR_DLAB:
-            self.divisor[which] = value
-        elif which == RBR_THR:
-            self._send(value)
-        elif which == IIR_FCR:
-            self.fifo = bool(value & FCR_ENABLE)
-            if value & FCR_CLEAR_RX:
-                self.received.clear()
-        elif which == IER:
-            self.thr_interrupt |= bool(value & ~self.registers[IER] & 0x02)
-            self.registers[IER] = value & 0x0F
-        elif which == MCR:
-            self.registers[MCR] = value & 0x1F
-        elif which in (LCR, SCR):
-            self.registers[which] = value
+        uart = self.uart
+        if access.offset == RBR_THR and len(uart.under_way) >= UNDER_WAY_MAX:
+            self._make_room()
+        uart.write(access.offset, access.data[0])
+        if uart.under_way:
+            self._flush()
+        line = uart.line
+        if line == self._irq.level:
+            return None
+        return kvmcpu.Reply(effects=self._irq.set(line))
 
-    def _send(self, value):
-        self.thr_interrupt = True
-        if self.registers[MCR] & MCR_LOOP:
-            self.received.append(value)
-        elif self.out:
-            self.out.write(bytes((value,)))
-            self.out.flush()
+    def sources(self):
+        return [(source, events, self._polled)
+                for source, events in self.stream.sources(self.uart.room > 0)]
 
-    def _pending_interrupt(self):
-        if self.registers[IER] & 0x01 and self.received:
-            return IIR_RX_READY
-        if self.registers[IER] & 0x02 and self.thr_interrupt:
-            self.thr_interrupt = False  # reading IIR acknowledges it
-            return IIR_THR_EMPTY
-        return IIR_NONE
+    def deadline(self):
+        # Input that waits already, when the FIFO was emptied otherwise than by reading.
+        return 0 if self.stream.more and not self.uart.fifo and self.uart.room else None
 
-    def _modem_status(self):
-        if not self.registers[MCR] & MCR_LOOP:
-            return MSR_CONNECTED
-        return sum(status for output, status in LOOPED if self.registers[MCR] & output)
+    def expired(self):
+        self._fill()
+        return self._irq.set(self.uart.line)
+
+    def _polled(self, source, events):
+        self.stream.polled(source, events)
+        if self.uart.under_way:
+            self._flush()
+        while self._fill():
+            pass
+        return self._irq.set(self.uart.line)
+
+    def _flush(self):
+        uart = self.uart
+        while uart.under_way:
+            size = self.stream.write(bytes(uart.under_way))
+            if not size:
+                return
+            uart.sent(size)
+
+    def _make_room(self):
+        self._flush()
+        while self.uart.under_way:
+            self.stream.wait()
+            self._flush()
+
+    def _fill(self):
+        """Whether something was received."""
+        room = self.uart.room
+        if not self.stream.more or not room:
+            return False
+        data = self.stream.read(room)
+        self.uart.receive(data)
+        return bool(data)
+
+    def save(self):
+        registers, under_way = self.uart.save()
+        return {"uart": registers, "tx": under_way,
+                "out": self.stream.written.to_bytes(8, "little")}
+
+    def restore(self, sections):
+        if sections is None or "out" not in sections:
+            self.stream.begin()
+        else:
+            self.stream.begin(int.from_bytes(sections["out"], "little"))
+        if sections is None:
+            return None
+        if "uart" in sections:
+            self.uart.load(*(sections[name] for name in ("uart", "tx") if name in sections))
+            self._flush()
+        return self._irq.again(self.uart.line)
