@@ -2,7 +2,7 @@
 #
 # A kernel that tells what it was given. By PORT it writes eax, ebx, esi, cr0, cs
 # and ds, each as 32 bits; then, again and again, it reads an address and a number
-# of bytes and writes those bytes to DATA. The address 0 ends that.
+# of words of 32 bits and writes those words to DATA. The address 0 ends that.
 #
 # FLAGS are the Multiboot header's, ROOM is how many bytes come behind the code.
 # PROTOCOL: 0 Multiboot, 1 PVH and Multiboot, both entered in 32-bit mode, also from
@@ -53,7 +53,7 @@ again:
 	mov	%eax, %ecx
 	mov	$DATA, %edx
 	cld
-	rep outsb
+	rep outsl
 	mov	$PORT, %edx
 	jmp	again
 end:

@@ -65,13 +65,16 @@ class Talk(kvmcpu.Device):
 
     def __init__(self, talk):
         self._talk, self._asked = talk, None
-        self._told, self._question, self._read = [], [], bytearray()
+        self._told, self._question, self._read, self._size = [], [], bytearray(), 0
 
     def _next_question(self):
         if self._asked is None:
             self._asked = self._talk(dict(zip(self.NAMES, self._told, strict=True)))
-            return list(next(self._asked))
-        return list(self._asked.send(bytes(self._read)))
+            address, self._size = next(self._asked)
+        else:
+            address, self._size = self._asked.send(bytes(self._read[:self._size]))
+        self._read.clear()
+        return [address, (self._size + 3) // 4]
 
     @kvmcpu.pio_write(PORT, sizes=4)
     def hear(self, access):
@@ -84,9 +87,8 @@ class Talk(kvmcpu.Device):
                 self._question = self._next_question()
             except StopIteration:
                 return kvmcpu.Reply(0, effects=[kvmcpu.stop_vm(0, "all is told")])
-            self._read.clear()
         return self._question.pop(0)
 
-    @kvmcpu.pio_write(PORT + 4, sizes=1)
-    def byte(self, access):
-        self._read.append(access.value)
+    @kvmcpu.pio_write(PORT + 4, sizes=4)
+    def word(self, access):
+        self._read += access.value.to_bytes(4, "little")
