@@ -20,6 +20,7 @@
 #include "sock.h"
 #include "vcpu.h"
 #include "vm.h"
+#include "x86/dump.h"
 
 /* An answer, wherever it came from. */
 struct answer {
@@ -321,7 +322,10 @@ int exit_serve(struct vcpu *v, uint32_t reason, uint64_t left_ns)
 	if (type->fatal) {
 		char text[128];
 		describe(&x, text, sizeof(text));
-		vcpu_stop(v, "%s", text);
+		vcpu_stop(v, "%s%s", text,
+			  x.kind == KVMCPU_EXIT_SHUTDOWN && x86_is_reset(v)
+			      ? " (KVM has reset the vCPU: these are its registers after INIT)"
+			      : "");
 	}
 	return r;
 }

@@ -302,6 +302,15 @@ struct x86_dump *x86_dump_take(struct vcpu *v, const char *cause)
 	return d;
 }
 
+bool x86_is_reset(const struct vcpu *v)
+{
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+
+	return ioctl(v->fd, KVM_GET_REGS, &regs) == 0 && ioctl(v->fd, KVM_GET_SREGS, &sregs) == 0 &&
+	       regs.rip == 0xfff0 && sregs.cs.base == 0xffff0000 && (sregs.cr0 & 1) == 0;
+}
+
 const struct kvmcpu_dump *x86_dump_get(const struct x86_dump *d)
 {
 	return &d->dump;
