@@ -48,7 +48,7 @@ def elf(machine, order="<", bits=64):
     (padded(bytes(56) + b"RSC\x05"), "image for RISC-V"),
     (padded(b"\x27\x05\x19\x56"), "uImage"), (b"#!/bin/sh\nexit 0\n", "script"),
     (padded(b"070701"), r"initramfs.*--initrd"), (padded(bytes(510) + b"\x55\xaa"), "boot sector"),
-    (padded(struct.pack("<3I", 0x1badb002, 0, -0x1badb002 & 0xffffffff)), "Multiboot header.*no ELF"),
+    (padded(struct.pack("<IIi", 0x1badb002, 0, -0x1badb002)), "Multiboot header.*no ELF"),
     (b"x", "neither a Linux bzImage nor an ELF"), (b"hello, world\n", "neither a Linux"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_something_else(refused, file, content, pattern):
