@@ -17,6 +17,8 @@
 struct irq_line {
 	pthread_mutex_t lock; /* held for one ioctl; shared by the users of the line alone */
 	uint64_t decided_ns;  /* lock */
+	uint64_t rose_ns;     /* lock; while level: when the edge that KVM saw was decided */
+	bool level;	      /* lock */
 };
 
 struct irq_lines {
