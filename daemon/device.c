@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include <event2/event.h>
 
@@ -23,9 +24,17 @@
 #include "session.h"
 #include "vm.h"
 
-static void on_closed(evutil_socket_t fd, short what, void *arg)
+/*
+ * Some peers have gone. libevent's EV_CLOSED would not do: a peer that leaves bytes
+ * unread makes its end an error (ECONNRESET), and for an error libevent runs only
+ * those who want to read or write. So the connections are in an epoll of their own.
+ */
+void device_hung_up(evutil_socket_t fd, short what, void *arg)
 {
-	session_end(arg);
+	struct epoll_event gone;
+
+	while (epoll_wait(fd, &gone, 1, 0) > 0)
+		session_end(gone.data.ptr);
 }
 
 /* Ends device sessions whose peer has gone, though the loop has not come to
@@ -67,11 +76,12 @@ static uint64_t all_vcpus(const struct vm *vm)
 /* Gives the descriptor to the vCPU threads; the loop keeps watch. */
 static bool hand_over(struct session *s)
 {
+	struct epoll_event gone = {.events = EPOLLRDHUP, .data.ptr = s};
+
 	event_free(s->readable);
-	s->readable =
-	    event_new(s->loop->base, s->channel->fd, EV_CLOSED | EV_PERSIST, on_closed, s);
+	s->readable = NULL;
 	s->fd = -1;
-	return s->readable != NULL && event_add(s->readable, NULL) == 0;
+	return epoll_ctl(s->loop->hang_ups, EPOLL_CTL_ADD, s->channel->fd, &gone) == 0;
 }
 
 static void refuse_claims(struct session *s, int r, const struct codec_error *err)
@@ -143,6 +153,8 @@ static void device_ended(struct session *s)
 	channel_fail(ch, KVMCPU_NOTICE_PROTOCOL, NULL);
 	/* If there is no memory for it, the channel being dead says the same. */
 	(void)claims_orphan(&s->loop->vm->claims, ch);
+	/* It may have come here before it was handed over. */
+	(void)epoll_ctl(s->loop->hang_ups, EPOLL_CTL_DEL, ch->fd, NULL);
 	if (s->readable != NULL)
 		event_free(s->readable); /* before its descriptor can be closed */
 	s->readable = NULL;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -112,31 +113,23 @@ static struct event *add(struct event *e)
 	return e;
 }
 
-/* libevent must tell of a peer's end without reading. */
-static struct event_base *make_base(void)
-{
-	struct event_config *c = event_config_new();
-	struct event_base *base = NULL;
-
-	if (c == NULL)
-		return NULL;
-	if (event_config_require_features(c, EV_FEATURE_EARLY_CLOSE) == 0)
-		base = event_base_new_with_config(c);
-	event_config_free(c);
-	return base;
-}
-
 int loop_create(struct loop *l, struct vm *vm, const char *directory, struct fault *f)
 {
-	*l = (struct loop){.vm = vm, .next_client_id = 1};
+	*l = (struct loop){.vm = vm, .next_client_id = 1, .hang_ups = epoll_create1(EPOLL_CLOEXEC)};
 	TAILQ_INIT(&l->sessions);
-	l->base = make_base();
-	if (l->base == NULL)
-		return fault_set(f, STATUS_OS, "libevent has no epoll here, or no memory is left");
+	l->base = event_base_new();
+	if (l->base == NULL) {
+		close(l->hang_ups);
+		return fault_set(f, STATUS_OS, "no memory left");
+	}
+	l->hang_up =
+	    l->hang_ups < 0
+		? NULL
+		: add(event_new(l->base, l->hang_ups, EV_READ | EV_PERSIST, device_hung_up, l));
 	l->notify = add(event_new(l->base, vm->notify_fd, EV_READ | EV_PERSIST, on_notify, l));
 	l->sigterm = add(evsignal_new(l->base, SIGTERM, on_signal, l));
 	l->sigint = add(evsignal_new(l->base, SIGINT, on_signal, l));
-	if (l->notify == NULL || l->sigterm == NULL || l->sigint == NULL) {
+	if (l->notify == NULL || l->sigterm == NULL || l->sigint == NULL || l->hang_up == NULL) {
 		loop_destroy(l);
 		return fault_set(f, STATUS_OS, "no memory left");
 	}
@@ -187,6 +180,10 @@ void loop_destroy(struct loop *l)
 		event_free(l->sigterm);
 	if (l->sigint != NULL)
 		event_free(l->sigint);
+	if (l->hang_up != NULL)
+		event_free(l->hang_up);
+	if (l->hang_ups >= 0)
+		close(l->hang_ups);
 	event_base_free(l->base);
 	l->base = NULL;
 }

@@ -29,8 +29,9 @@ struct loop {
 	unsigned n_sessions;
 	uint32_t next_client_id;
 	struct listener *listeners[KVMCPU_ROLE_CONTROL + 1];
-	struct event *notify, *sigterm, *sigint;
-	int signal; /* that ended it; 0 for none */
+	struct event *notify, *sigterm, *sigint, *hang_up;
+	int hang_ups; /* epoll: device connections whose peer has gone; see daemon/device.c */
+	int signal;   /* that ended it; 0 for none */
 	bool done;
 	bool failed;	    /* the VM could not be started again */
 	struct fault fault; /* why, if failed */

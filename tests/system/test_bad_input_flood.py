@@ -171,3 +171,14 @@ def test_no_descriptors_left(scene):
     assert len(scene.warnings()) < 30
     scene.expected = len(scene.warnings())
     scene.goes_on()
+
+
+def test_gone_with_its_welcome_unread(scene):
+    """A device that closes before it reads the HelloReply: the kernel makes that an error
+    of the daemon's end, not only an end."""
+    peer = Peer(scene.daemon, "device")
+    peer.send(frame(hello("device", claims=[claim(0x700)]).SerializeToString()))
+    assert peer.readable()
+    peer.close()
+    only_the_first_two(scene)
+    scene.goes_on()
