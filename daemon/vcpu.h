@@ -137,6 +137,8 @@ void vcpu_tell_wait(struct vcpu *v, enum kvmcpu_wait_cause cause, const struct k
 void vcpu_tell_wait_cause(struct vcpu *v, enum kvmcpu_wait_cause cause);
 /* Goes to another state; told changes are those that no exit's times tell. */
 void vcpu_set_state(struct vcpu *v, enum kvmcpu_vcpu_state state);
+/* An event for it, also if it is the same and something else has changed (paused). */
+void vcpu_tell_state(struct vcpu *v, enum kvmcpu_vcpu_state from, enum kvmcpu_vcpu_state to);
 /* Stops it for good. */
 void vcpu_stop(struct vcpu *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void vcpu_add_ticks(struct vcpu *v, uint64_t ticks);

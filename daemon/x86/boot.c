@@ -186,6 +186,18 @@ static void set_memory_type(int fd)
 	(void)ioctl(fd, KVM_SET_MSRS, &msrs);
 }
 
+/* XCR0 as a kernel is going to set it. Where the processor does not intercept XSETBV
+ * for KVM (QEMU's AMD-V), KVM believes the value that it knows, and puts it back at
+ * each entry. Nobody can tell before CR4.OSXSAVE is set. */
+static void set_xcr0(int kvm_fd, int fd)
+{
+	struct kvm_xcrs xcrs = {.nr_xcrs = 1,
+				.xcrs = {{.xcr = 0, .value = x86_cpuid_xcr0(kvm_fd)}}};
+
+	if (xcrs.xcrs[0].value != 0)
+		(void)ioctl(fd, KVM_SET_XCRS, &xcrs);
+}
+
 int x86_boot_vcpu(const struct vm *vm, int vcpu_fd, uint32_t index, struct fault *f)
 {
 	bool kernel_irqchip = vm->options->irqchip == KVMCPU_IRQCHIP_KERNEL;
@@ -204,7 +216,9 @@ int x86_boot_vcpu(const struct vm *vm, int vcpu_fd, uint32_t index, struct fault
 	if (set_registers(&vm->start, vcpu_fd, index) < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM refuses the registers of vCPU %u: %s",
 				 index, strerror(errno));
-	if (vm->options->kernel != NULL)
+	if (vm->options->kernel != NULL) {
 		set_memory_type(vcpu_fd);
+		set_xcr0(vm->kvm_fd, vcpu_fd);
+	}
 	return 0;
 }

@@ -148,19 +148,41 @@ static void adapt(struct kvm_cpuid2 *all, const struct x86_cpuid *c)
 		add_topology(all, 0x1f, c);
 }
 
-int x86_cpuid_set(const struct x86_cpuid *c, int vcpu_fd)
+/* All that KVM supports, to be freed; NULL with errno set. */
+static struct kvm_cpuid2 *get_supported(int kvm_fd)
 {
 	struct kvm_cpuid2 *all = calloc(1, sizeof(*all) + MAX_ENTRIES * sizeof(all->entries[0]));
+
+	if (all == NULL)
+		return NULL;
+	all->nent = MAX_ENTRIES;
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, all) == 0)
+		return all;
+	free(all);
+	return NULL;
+}
+
+int x86_cpuid_set(const struct x86_cpuid *c, int vcpu_fd)
+{
+	struct kvm_cpuid2 *all = get_supported(c->kvm_fd);
 	int r;
 
 	if (all == NULL)
 		return -1;
-	all->nent = MAX_ENTRIES;
-	r = ioctl(c->kvm_fd, KVM_GET_SUPPORTED_CPUID, all);
-	if (r == 0) {
-		adapt(all, c);
-		r = ioctl(vcpu_fd, KVM_SET_CPUID2, all);
-	}
+	adapt(all, c);
+	r = ioctl(vcpu_fd, KVM_SET_CPUID2, all);
 	free(all);
 	return r;
+}
+
+uint64_t x86_cpuid_xcr0(int kvm_fd)
+{
+	struct kvm_cpuid2 *all = get_supported(kvm_fd);
+	uint64_t features = 0;
+
+	for (uint32_t i = 0; all != NULL && i < all->nent; i++)
+		if (all->entries[i].function == 0xd && all->entries[i].index == 0)
+			features = (uint64_t)all->entries[i].edx << 32 | all->entries[i].eax;
+	free(all);
+	return features;
 }

@@ -19,4 +19,7 @@ struct x86_cpuid {
 /* 0, or -1 with errno set. */
 int x86_cpuid_set(const struct x86_cpuid *c, int vcpu_fd);
 
+/* What a guest may set in XCR0, 0 if it has none or that cannot be told. */
+uint64_t x86_cpuid_xcr0(int kvm_fd);
+
 #endif

@@ -13,38 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import image  # noqa: E402  (needs the path)
-from console import Console  # noqa: E402
-from harness import KVMCPU_PC  # noqa: E402
-
-DEVICES = {"c": [KVMCPU_PC], "python": [sys.executable, "-m", "kvmcpu.devices"]}
-BOOT = 120.0  # seconds; some 7 in the lab
-
-
-class Linux:
-    """A guest and its two processes. options go to kvmcpud; serial is the devices'."""
-
-    def __init__(self, start, directory, language="c", cpus=1, serial=None, initrd=None,
-                 append=image.APPEND, options=()):
-        self.language = language
-        self.socket = directory / "console"
-        self.state = directory / "state"
-        self.serial = serial or f"unix:{self.socket}"
-        self.daemon = start("--kernel", image.vmlinuz(), "--initrd", initrd, "--append", append,
-                            "--cpus", cpus, "--memory", "256M", "--paused", *options)
-        self.control = self.daemon.control()
-        self.start_devices()
-        self.console = None if serial else Console(self.socket)
-
-    def start_devices(self):
-        self.devices = self.daemon.spawn_ready(
-            [*DEVICES[self.language], *self.daemon.words, "--debugcon", "none",
-             "--serial", self.serial, "--state", self.state], "devices")
-        return self.devices
-
-    def up(self):
-        """Lets it run until its shell is there; returns how many CPUs it found."""
-        self.control.resume()
-        return self.console.wait_ready(BOOT)[1]
+from guest import Linux  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -56,11 +25,11 @@ def initrd(tmp_path_factory):
 
 @pytest.fixture
 def linux(start, tmp_path, initrd):
-    """linux(language, cpus=N, ...): see Linux."""
+    """linux(language="c", cpus=1, ...): see guest.Linux."""
     begun = []
 
-    def begin(*words, **more):
-        begun.append(Linux(start, tmp_path, *words, initrd=initrd, **more))
+    def begin(*words, initrd=initrd, **more):
+        begun.append(Linux(start, tmp_path, initrd, *words, **more))
         return begun[-1]
 
     yield begin
@@ -69,11 +38,19 @@ def linux(start, tmp_path, initrd):
             guest.console.close()
 
 
+@pytest.fixture(scope="session")
+def emulated():
+    """A note to skip with, once it is known."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def kernel_mode(start):
+def kernel_mode(start, emulated):
     """Skips where KVM cannot run Linux, with the daemon's own words."""
-    daemon = start("--kernel", image.vmlinuz(), "--paused")
-    for note in daemon.control().status().notes:
-        if "instruction emulator" in note:
-            pytest.skip(f"{note}; tools/lab has another")
-    daemon.stop()
+    if not emulated:
+        daemon = start("--kernel", image.vmlinuz(), "--paused")
+        emulated.append(next((note for note in daemon.control().status().notes
+                              if "instruction emulator" in note), None))
+        daemon.stop()
+    if emulated[0]:
+        pytest.skip(f"{emulated[0]}; tools/lab has another KVM")

@@ -4,7 +4,7 @@ interrupts, the serial port. Its console is in another process, in either langua
 """
 
 import pytest
-from conftest import BOOT, DEVICES
+from guest import BOOT, DEVICES
 
 
 @pytest.mark.parametrize("language", DEVICES)

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import image
-from conftest import BOOT
+from guest import BOOT
 from console import Console
 from harness import BUILD, ROOT, environment, eventually
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A whole boot's exits, as the daemon counts them and as the kernel's tracepoint does."""
 
-from conftest import BOOT
+from guest import BOOT
 from devices import total
 from exit_count import EVENT, Perf
 
