@@ -3,7 +3,7 @@
 # Makes line 4 of the first interrupt controller level-triggered, so that its
 # request register shows the line as it is, and writes that register to PORT for
 # ever. With EDGE, lines stay edge-triggered, and what is written says whether there
-# was an edge since the last time: 0x84, or 0x07 if not. Interrupts stay off.
+# was an edge since the last time: 4 in its low bits, or 7 if not. Interrupts stay off.
 
 	.include "mode.inc"
 

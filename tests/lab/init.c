@@ -37,6 +37,7 @@
 
 #define ROOT "/root"	     // where the new root is built
 #define CHUNK 16384	     // bytes of a frame at most; picked
+#define SIGN_OF_LIFE_MS 5000 // of a machine whose command is silent; picked
 #define PORT "/dev/vport*p1" // port 0 of a virtio serial device is its console
 
 // A frame on the port: this, then size bytes. lab.py has the same numbers.
@@ -46,7 +47,7 @@ struct frame {
 };
 
 enum {
-	TO_HOST_UP = 1, // the command is about to be run
+	TO_HOST_UP = 1, // the command is about to be run, or still runs
 	TO_HOST_OUTPUT = 2,
 	TO_HOST_ERROR = 3,
 	TO_HOST_STATUS = 4, // one 32-bit number
@@ -347,8 +348,11 @@ static int attend(int port, struct streams *streams, int children, pid_t command
 					{streams->out, POLLIN, 0},
 					{streams->err, POLLIN, 0},
 					{children, POLLIN, 0}};
-		if (poll(wait, 4, -1) < 0)
+		int ready = poll(wait, 4, SIGN_OF_LIFE_MS);
+		if (ready < 0)
 			die("poll");
+		if (!ready)
+			tell(port, TO_HOST_UP, "", 0);
 		if (wait[0].revents)
 			take_from_host(port, streams->out);
 		forward(port, TO_HOST_OUTPUT, &streams->out);

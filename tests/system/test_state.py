@@ -8,7 +8,7 @@ import pathlib
 import pc
 import pytest
 from devices import counts
-from harness import DEADLINE, KVMCPU_PC, LONG, eventually
+from harness import DEADLINE, KVMCPU_PC, LONG, eventually, load
 
 
 def beyond(control, count):
@@ -18,13 +18,13 @@ def beyond(control, count):
 
 @pytest.mark.parametrize("kind", [2, 0], ids=["polling", "interrupts"])
 def test_killed_in_the_middle_of_output(start, guest, tmp_path, kind):
-    count, out = 50000, tmp_path / "out"
+    count, out = load(50000, least=12000), tmp_path / "out"
     daemon = start(*guest("serial", KIND=kind, COUNT=count), "--irqchip", "kernel", "--paused")
     control = daemon.control()
     options = ["--serial", out, "--state", tmp_path / "state"]
     child = pc.spawn(daemon, *options)
     control.resume()
-    for _ in range(16):
+    for _ in range(load(16, least=4)):
         beyond(control, counts(control)[0] + 1000)
         child.kill()
         child = pc.spawn(daemon, *options)

@@ -117,7 +117,7 @@ def test_output_waits_for_a_slow_reader(plugged):
 
 def test_a_string_instruction_waits_for_a_slow_reader(machine):
     """It looks at no register, so its vCPU is held instead."""
-    text = os.urandom(120000)
+    text = os.urandom(load(120000, least=30000))
     _, control, child = machine(3, len(text), "--serial", "pty")
     control.write_memory(pc.INPUT, text)
     line = pc.open_pty(child)
