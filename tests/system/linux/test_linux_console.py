@@ -85,7 +85,7 @@ def test_the_consoles_process_is_killed(linux, language, size, tmp_path):
         guest.start_devices()
     assert guest.daemon.wait(SLOW) == 0
     text = file.read_bytes()
-    said = re.fullmatch(rb"\nRESULT ([0-9a-f]{64}) (\d+)\n", text[start + size:])
+    said = re.match(rb"\nRESULT ([0-9a-f]{64}) (\d+)\n", text[start + size:])
     assert said, text[start + size:][:300]
     assert hashlib.sha256(text[start:start + size]).hexdigest() == said[1].decode()
-    assert int(said[2]) == size
+    assert int(said[2]) == size  # behind it the kernel says that it powers down

@@ -11,7 +11,7 @@ def test_the_boots_exits(linux, tmp_path, tracepoint):
     perf = Perf(guest.daemon, tmp_path)
     perf.begin()
     guest.up()
-    guest.control.pause(timeout=30)
+    guest.control.pause(timeout_ms=30000)
     counted = perf.end()
     stats = guest.control.stats()
     exits = total(stats, "num_vm_exits") + total(stats, "num_vm_half_entries")
