@@ -306,19 +306,17 @@ static int enter(struct vcpu *v)
 	r = ioctl(v->fd, KVM_RUN, 0);
 	now = sock_now_ns();
 	atomic_store(&v->interruptible, 0);
-	if (r == 0) {
-		stat_add(&v->stats.num_vm_exits, 1);
+	stat_add(&v->stats.num_vm_exits, 1);
+	if (r == 0)
 		return exit_serve(v, v->run->exit_reason, now);
-	}
 	if (errno == EINTR) {
 		drop_stale_signals();
-		stat_add(&v->stats.num_vm_exits, 1);
 		stat_add(&v->stats.num_exit_signal, 1);
-		return exit_serve(v, KVM_EXIT_INTR, now);
-	}
-	if (errno != EAGAIN) /* a secondary vCPU that was just started says that */
+	} else if (errno != EAGAIN) { /* a secondary vCPU that was just started says that */
 		vcpu_stop(v, "KVM_RUN fails: %s", strerror(errno));
-	return 0;
+		return 0;
+	}
+	return exit_serve(v, KVM_EXIT_INTR, now);
 }
 
 static int step(struct vcpu *v)
