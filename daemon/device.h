@@ -5,12 +5,10 @@
 #ifndef KVMCPUD_DEVICE_H
 #define KVMCPUD_DEVICE_H
 
-#include <event2/util.h>
-
 struct loop;
 
 /* For an event on loop.hang_ups. */
-void device_hung_up(evutil_socket_t fd, short what, void *arg);
+void device_hung_up(int fd, short what, void *arg);
 /* Ends the sessions of channels that a vCPU thread found dead. L only. */
 void device_reap(struct loop *l);
 /* Ends all device sessions, whose clients are told that the VM starts again. Their
