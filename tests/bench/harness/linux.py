@@ -44,6 +44,11 @@ def _native_kernel_mode(setting, kernel):
     return not any("instruction emulator" in line for line in said)
 
 
+def _listens(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class Boot(Case):
     """A boot for each round; subclasses start the processes, the first of them first."""
 
@@ -157,8 +162,7 @@ class Kvmcpud(Boot):
         self._spawn([self.setting.program("kvmcpud"), *where, "--name", self.name,
                      "--kernel", self.kernel, "--initrd", self.initrd, "--append",
                      self.image.APPEND, "--memory", MEMORY, "--paused", "--log-level", "error"])
-        wait_until("kvmcpud", lambda: os.path.exists(
-            self.setting.dir / self.name / "device.sock"))
+        wait_until("kvmcpud", lambda: _listens(self.setting.dir / self.name / "device.sock"))
         ready, tell = os.pipe()
         self._spawn([*self.devices, *where, "--vm", self.name, "--debugcon", "none", "--serial",
                      f"unix:{self.console}", "--log", "error", "--ready-fd", tell],
@@ -194,4 +198,4 @@ class Qemu(Boot):
                      MEMORY, "-kernel", self.kernel, "-initrd", self.initrd, "-append",
                      self.image.APPEND, "-chardev",
                      f"socket,id=console,path={self.console},server=on,wait=on", "-serial",
-                     "chardev:console"])
+                     "chardev:console"], stderr=subprocess.DEVNULL)
