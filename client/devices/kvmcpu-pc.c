@@ -28,6 +28,7 @@ static const struct option options[] = {
     {"serial", required_argument, NULL, 's'},
     {"post", no_argument, NULL, 'p'},
     {"ready-fd", required_argument, NULL, 'R'},
+    {"resume", no_argument, NULL, 'u'},
     {"state", required_argument, NULL, 'S'},
     {"log", required_argument, NULL, 'l'},
     {"help", no_argument, NULL, 'h'},
@@ -49,6 +50,7 @@ static const char help[] =
     "  --state FILE          keep the devices' registers there, for the kvmcpu-pc that\n"
     "                        comes after a killed one\n"
     "  --post                print the codes written to port 0x80\n"
+    "  --resume              let a VM that was started paused run once the devices serve\n"
     "  --ready-fd N          write a newline to descriptor N and close it when serving\n"
     "  --log LEVEL           error, warn, info or debug (default: info)\n"
     "  --help, --version\n"
@@ -94,6 +96,9 @@ static int take_option(struct settings *s, int option, const char *value)
 		return 0;
 	case 'p':
 		s->machine.post = true;
+		return 0;
+	case 'u':
+		s->machine.resume = true;
 		return 0;
 	case 'R':
 		return take_ready_fd(s, value);

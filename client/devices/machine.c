@@ -203,6 +203,23 @@ static int say_ready(const struct machine *m)
 	return 0;
 }
 
+/* A VM that was started paused waits for its devices: here they are. */
+static int let_run(const struct machine *m)
+{
+	const struct kvmcpu_status *status;
+
+	if (!m->settings->resume)
+		return 0;
+	if (m->control == NULL) { /* machine_connect_control has said why */
+		log_error("--resume needs the VM's control socket");
+		return EX_UNAVAILABLE;
+	}
+	if (kvmcpu_control_resume(m->control, 0, &status) == 0)
+		return 0;
+	log_error("--resume: %s", kvmcpu_control_error(m->control));
+	return EX_IOERR;
+}
+
 /* Why serving ended, to the log and as an exit status. */
 static int conclude(const struct machine *m, int r)
 {
@@ -229,6 +246,8 @@ int machine_run(struct machine *m)
 
 	if (status == 0)
 		status = say_ready(m);
+	if (status == 0)
+		status = let_run(m);
 	while (status == 0) {
 		r = serve_run(m);
 		if (r != KVMCPU_RESET)

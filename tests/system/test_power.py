@@ -3,6 +3,9 @@
 of its access.
 """
 
+import os
+import sys
+
 import pc
 import pytest
 from devices import RESULTS, counts
@@ -55,3 +58,23 @@ def test_what_ends_nothing(poke, port, value, size, reads):
     eventually("the guest goes on", lambda: counts(control)[0] == 1 << 32 | 1)
     assert int.from_bytes(control.read_memory(RESULTS, 4), "little") == reads
     assert child.running
+
+
+@pytest.mark.parametrize("devices", [[pc.KVMCPU_PC], [sys.executable, "-m", "kvmcpu.devices"]],
+                         ids=["c", "python"])
+def test_a_paused_vm_runs_once_its_devices_serve(start, guest, devices):
+    """--resume: the guest's first access is answered, and its power-off ends everything."""
+    daemon = start(*guest("poke", PORT=0x604, VALUE=SLP_EN, SIZE=2), "--paused", "--strict")
+    child = daemon.spawn([*devices, *daemon.words, "--resume"], "pc")
+    daemon.ended()
+    assert child.wait() == 0 and OFF in daemon.stderr
+
+
+def test_resume_without_a_control_socket(start, guest):
+    """Who may only open device.sock is told, and its devices do not pretend to serve."""
+    daemon = start(*guest("poke", PORT=0x604, VALUE=SLP_EN, SIZE=2), "--paused")
+    os.rename(f"{daemon.directory}/control.sock", f"{daemon.directory}/hidden")
+    child = daemon.spawn([pc.KVMCPU_PC, *daemon.words, "--resume"], "pc")
+    assert child.wait() == 69
+    assert "--resume needs" in child.stderr
+    os.rename(f"{daemon.directory}/hidden", f"{daemon.directory}/control.sock")

@@ -8,7 +8,6 @@ takes is counted once, in a boot of its own, by the kernel's tracepoint where pe
 used.
 """
 
-import os
 import re
 import shutil
 import signal
@@ -67,12 +66,8 @@ class Boot(Case):
         self.processes = []
 
     def start(self):
-        """Starts everything; the console's socket is there then, and the guest runs once
-        go() was called."""
+        """Starts everything; the console's socket comes with it."""
         raise NotImplementedError
-
-    def go(self):
-        pass
 
     def _listening(self):
         for process in self.processes:
@@ -93,7 +88,6 @@ class Boot(Case):
         seen = b""
         with wait_until("the console", self._listening) as line:
             line.settimeout(BOOT_S)
-            self.go()
             while not GREETING.search(seen):
                 try:
                     data = line.recv(4096)
@@ -163,18 +157,8 @@ class Kvmcpud(Boot):
                      "--kernel", self.kernel, "--initrd", self.initrd, "--append",
                      self.image.APPEND, "--memory", MEMORY, "--paused", "--log-level", "error"])
         wait_until("kvmcpud", lambda: _listens(self.setting.dir / self.name / "device.sock"))
-        ready, tell = os.pipe()
         self._spawn([*self.devices, *where, "--vm", self.name, "--debugcon", "none", "--serial",
-                     f"unix:{self.console}", "--log", "error", "--ready-fd", tell],
-                    pass_fds=[tell], env=self.environment)
-        os.close(tell)
-        with open(ready, "rb") as pipe:
-            if not pipe.read(1):
-                raise Failed("the devices did not get ready")
-
-    def go(self):
-        self.setting.run([self.setting.program("kvmcpuctl"), "resume", "--vm", self.name,
-                          "--runtime-dir", self.setting.dir])
+                     f"unix:{self.console}", "--log", "error", "--resume"], env=self.environment)
 
 
 class Qemu(Boot):

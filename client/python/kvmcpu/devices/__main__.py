@@ -75,6 +75,8 @@ def parse(arguments):
     add("--post", action="store_true", help="print power-on self-test codes to standard error")
     add("--log", default="info", choices=LEVELS, metavar="LEVEL",
         help="what goes to standard error: error, warn, info (the default) or debug")
+    add("--resume", action="store_true",
+        help="let a VM that was started paused run once the devices are in force")
     add("--ready-fd", type=int, metavar="N",
         help="write a newline to descriptor N and close it once the devices are in force")
     options = parser.parse_args(arguments)
@@ -100,8 +102,9 @@ def naming(option, where, instead):
 class Machine:
     """What lasts from one reset of the VM to the next: the options, and where output goes."""
 
-    def __init__(self, options, stack):
+    def __init__(self, options, where, stack):
         self._options = options
+        self._where = where
         self._server = None
         self.state = stack.enter_context(kvmcpu.StateFile(options.state)) if options.state else None
         self._console = self._serial = None
@@ -136,15 +139,19 @@ class Machine:
         if server.resumed:
             self.inform(f"pc: goes on with {self._options.state}")
         if self._options.ready_fd is None:
-            return self.inform("ready")
-        os.write(self._options.ready_fd, b"\n")
-        os.close(self._options.ready_fd)
+            self.inform("ready")
+        else:
+            os.write(self._options.ready_fd, b"\n")
+            os.close(self._options.ready_fd)
+        if self._options.resume:
+            with kvmcpu.Control(**self._where) as control:
+                control.resume()
 
 
 def run(options):
     where = {"vm": options.vm, "runtime_dir": options.runtime_dir, "name": "pc"}
     with contextlib.ExitStack() as stack:
-        machine = Machine(options, stack)
+        machine = Machine(options, where, stack)
         try:
             notice = kvmcpu.serve(machine.devices, ready=machine.tell_ready, raise_errors=OSError,
                                   state=machine.state, **where)
