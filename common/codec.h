@@ -69,6 +69,7 @@ struct codec_exit_event {
 	enum kvmcpu_answerer answered_by;
 	uint32_t claim_id, client_id;
 	const struct kvmcpu_dump *dump; /* NULL unless fatal */
+	uint64_t executed_ticks, idle_ticks;
 };
 /* A packed Event, without EventBatch around it. */
 int codec_pack_exit_event(const struct codec_exit_event *e, uint8_t *buf, size_t size);

@@ -64,6 +64,8 @@ int codec_pack_exit_event(const struct codec_exit_event *e, uint8_t *buf, size_t
 		codec_put_dump(&w, e->dump);
 		wire_end(&w, dump);
 	}
+	wire_uint(&w, 10, e->executed_ticks);
+	wire_uint(&w, 11, e->idle_ticks);
 	wire_end(&w, record);
 	return wire_finish(&w);
 }
@@ -166,6 +168,8 @@ static int get_record(const Kvmcpud__V1__ExitRecord *m, const struct codec_in *i
 	ret->exit.sent_after_ns = m->sent_after_ns;
 	ret->exit.replied_after_ns = m->replied_after_ns;
 	ret->exit.reentered_after_ns = m->reentered_after_ns;
+	ret->exit.executed_ticks = m->executed_ticks;
+	ret->exit.idle_ticks = m->idle_ticks;
 	ret->exit.answered_by = (enum kvmcpu_answerer)m->answered_by;
 	ret->exit.claim_id = m->claim_id;
 	ret->exit.client_id = m->client_id;

@@ -31,6 +31,7 @@ void codec_put_effect(struct wire *w, const struct kvmcpu_effect *e)
 		break;
 	case KVMCPU_EFFECT_NMI:
 	case KVMCPU_EFFECT_WAKE:
+	case KVMCPU_EFFECT_END_RUN:
 		wire_uint(w, 1, e->cpu.vcpu);
 		break;
 	case KVMCPU_EFFECT_WRITE_MEMORY:
@@ -116,6 +117,7 @@ int codec_check_effect(const struct kvmcpu_effect *e, struct codec_error *err)
 		return check_interrupt(e, err);
 	case KVMCPU_EFFECT_NMI:
 	case KVMCPU_EFFECT_WAKE:
+	case KVMCPU_EFFECT_END_RUN:
 		return codec_check_vcpu(e->cpu.vcpu, err);
 	case KVMCPU_EFFECT_WRITE_MEMORY:
 		return check_memory(e, err);
@@ -145,6 +147,9 @@ int codec_get_effect(const Kvmcpud__V1__Effect *m, const struct codec_in *in,
 		break;
 	case KVMCPU_EFFECT_WAKE:
 		ret->cpu.vcpu = m->wake->vcpu;
+		break;
+	case KVMCPU_EFFECT_END_RUN:
+		ret->cpu.vcpu = m->end_run->vcpu;
 		break;
 	case KVMCPU_EFFECT_WRITE_MEMORY:
 		ret->memory.address = m->write_guest_memory->address;

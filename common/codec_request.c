@@ -40,6 +40,17 @@ static void put_call(struct wire *w, const struct kvmcpu_request *r)
 	case KVMCPU_CALL_EFFECT:
 		codec_put_effect(w, &r->effect);
 		break;
+	case KVMCPU_CALL_RUN:
+		wire_mask(w, 1, r->run.vcpu_mask);
+		wire_uint(w, 2, r->run.ticks);
+		wire_uint(w, 3, r->run.advance_to_tick);
+		wire_uint(w, 4, r->run.stop_at_exit);
+		wire_uint(w, 5, r->run.async);
+		break;
+	case KVMCPU_CALL_WAIT_RUN:
+	case KVMCPU_CALL_CANCEL_RUN:
+		wire_mask(w, 1, r->run.vcpu_mask);
+		break;
 	case KVMCPU_CALL_NONE:
 	case KVMCPU_CALL_PING:
 	case KVMCPU_CALL_STATUS:
@@ -129,6 +140,18 @@ static int get_call(const Kvmcpud__V1__Request *m, const struct codec_in *in,
 		return get_write(m->write_memory, in, ret);
 	case KVMCPU_CALL_EFFECT:
 		return codec_get_effect(m->effect, in, &ret->effect);
+	case KVMCPU_CALL_RUN:
+		ret->run.ticks = m->run->ticks;
+		ret->run.advance_to_tick = m->run->advance_to_tick;
+		ret->run.stop_at_exit = m->run->stop_at_exit;
+		ret->run.async = m->run->async;
+		return codec_get_vcpus(m->run->vcpus, m->run->n_vcpus, in, &ret->run.vcpu_mask);
+	case KVMCPU_CALL_WAIT_RUN:
+		return codec_get_vcpus(m->wait_run->vcpus, m->wait_run->n_vcpus, in,
+				       &ret->run.vcpu_mask);
+	case KVMCPU_CALL_CANCEL_RUN:
+		return codec_get_vcpus(m->cancel_run->vcpus, m->cancel_run->n_vcpus, in,
+				       &ret->run.vcpu_mask);
 	case KVMCPU_CALL_NONE:
 	case KVMCPU_CALL_PING:
 	case KVMCPU_CALL_STATUS:

@@ -46,6 +46,25 @@ static void put_clients(struct wire *w, const struct kvmcpu_client_list *l)
 	}
 }
 
+static void put_runs(struct wire *w, const struct kvmcpu_run_result *l)
+{
+	for (size_t i = 0; i < l->n_runs; i++) {
+		const struct kvmcpu_vcpu_run *r = &l->runs[i];
+		uint8_t *mark = wire_begin(w, 1);
+
+		wire_uint(w, 1, r->vcpu);
+		wire_uint(w, 2, r->end);
+		wire_uint(w, 3, r->tick);
+		wire_uint(w, 4, r->executed_ticks);
+		wire_uint(w, 5, r->charged_ticks);
+		wire_uint(w, 6, r->idle_ticks);
+		wire_uint(w, 7, r->exit_seq);
+		wire_uint(w, 8, r->exits);
+		wire_uint(w, 9, r->in_flight);
+		wire_end(w, mark);
+	}
+}
+
 static void put_result(struct wire *w, const struct kvmcpu_response *r)
 {
 	switch (r->result) {
@@ -70,6 +89,9 @@ static void put_result(struct wire *w, const struct kvmcpu_response *r)
 		break;
 	case KVMCPU_RESULT_SCHEMA:
 		wire_bytes(w, 1, r->schema.data, r->schema.size);
+		break;
+	case KVMCPU_RESULT_RUNS:
+		put_runs(w, &r->runs);
 		break;
 	case KVMCPU_RESULT_NONE:
 	case KVMCPU_RESULT_DONE:
@@ -141,6 +163,30 @@ static int get_clients(const Kvmcpud__V1__ClientList *m, const struct codec_in *
 	return 0;
 }
 
+static int get_runs(const Kvmcpud__V1__RunResult *m, const struct codec_in *in,
+		    struct kvmcpu_run_result *ret)
+{
+	struct kvmcpu_vcpu_run *runs;
+	int r = codec_array(in, m->n_runs, sizeof(*runs), &runs);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < m->n_runs; i++)
+		runs[i] = (struct kvmcpu_vcpu_run){
+		    .vcpu = m->runs[i]->vcpu,
+		    .end = (enum kvmcpu_run_end)m->runs[i]->end,
+		    .tick = m->runs[i]->tick,
+		    .executed_ticks = m->runs[i]->executed_ticks,
+		    .charged_ticks = m->runs[i]->charged_ticks,
+		    .idle_ticks = m->runs[i]->idle_ticks,
+		    .exit_seq = m->runs[i]->exit_seq,
+		    .exits = m->runs[i]->exits,
+		    .in_flight = m->runs[i]->in_flight,
+		};
+	*ret = (struct kvmcpu_run_result){runs, m->n_runs};
+	return 0;
+}
+
 static void get_error(const Kvmcpud__V1__Error *m, struct kvmcpu_response *ret)
 {
 	ret->error.code = (enum kvmcpu_error_code)m->code;
@@ -175,6 +221,8 @@ static int get_result(const Kvmcpud__V1__Response *m, const struct codec_in *in,
 		ret->schema.data = m->schema->file_descriptor_set.data;
 		ret->schema.size = m->schema->file_descriptor_set.len;
 		return 0;
+	case KVMCPU_RESULT_RUNS:
+		return get_runs(m->runs, in, &ret->runs);
 	case KVMCPU_RESULT_NONE:
 		break;
 	}

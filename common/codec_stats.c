@@ -46,6 +46,9 @@ static void put_vcpu(struct wire *w, const struct kvmcpu_vcpu_stats *v)
 	put_histogram(w, 20, &v->to_sent);
 	put_histogram(w, 21, &v->to_replied);
 	put_histogram(w, 22, &v->to_reentered);
+	wire_uint(w, 23, v->ticks_executed);
+	wire_uint(w, 24, v->ticks_idle);
+	wire_uint(w, 25, v->num_runs);
 	wire_end(w, mark);
 }
 
@@ -110,6 +113,9 @@ static void get_vcpu(const Kvmcpud__V1__VcpuStats *m, struct kvmcpu_vcpu_stats *
 	ret->num_unclaimed = m->num_unclaimed;
 	ret->num_filled = m->num_filled;
 	ret->num_redelivered = m->num_redelivered;
+	ret->ticks_executed = m->ticks_executed;
+	ret->ticks_idle = m->ticks_idle;
+	ret->num_runs = m->num_runs;
 	ret->ticks_charged = m->ticks_charged;
 	ret->num_events = m->num_events;
 	ret->num_events_lost = m->num_events_lost;

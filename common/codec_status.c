@@ -37,6 +37,7 @@ static void put_vcpu(struct wire *w, const struct kvmcpu_vcpu_status *v)
 	wire_string(w, 7, v->stop_reason);
 	wire_uint(w, 8, v->first_entry_ns);
 	wire_uint(w, 9, v->thread_id);
+	wire_uint(w, 10, v->in_run);
 	wire_end(w, mark);
 }
 
@@ -55,6 +56,7 @@ void codec_put_status(struct wire *w, const struct kvmcpu_status *s)
 		put_vcpu(w, &s->vcpus[i]);
 	for (size_t i = 0; i < s->n_notes; i++)
 		wire_message(w, 8, s->notes[i], strlen(s->notes[i]));
+	wire_string(w, 9, s->clock);
 }
 
 static void get_wait(const Kvmcpud__V1__WaitStatus *m, struct kvmcpu_vcpu_status *ret)
@@ -81,6 +83,7 @@ static void get_vcpu(const Kvmcpud__V1__VcpuStatus *m, struct kvmcpu_vcpu_status
 	ret->stop_reason = codec_clean_text(m->stop_reason);
 	ret->first_entry_ns = m->first_entry_ns;
 	ret->thread_id = m->thread_id;
+	ret->in_run = m->in_run;
 	ret->wait.claim = ret->wait.client = "";
 	if (m->wait)
 		get_wait(m->wait, ret);
@@ -108,6 +111,7 @@ int codec_get_status(const Kvmcpud__V1__Status *m, const struct codec_in *in,
 	    .n_vcpus = m->n_vcpus,
 	    .notes = (const char *const *)m->notes,
 	    .n_notes = m->n_notes,
+	    .clock = codec_clean_text(m->clock_source),
 	};
 	codec_get_vm_info(m->vm, &ret->vm);
 	return 0;

@@ -141,6 +141,7 @@ enum kvmcpu_effect_kind {
 	KVMCPU_EFFECT_WRITE_MEMORY = 4,
 	KVMCPU_EFFECT_WAKE = 5,
 	KVMCPU_EFFECT_STOP_VM = 6,
+	KVMCPU_EFFECT_END_RUN = 7,
 };
 
 /* What a device does to the VM. */
@@ -328,6 +329,8 @@ struct kvmcpu_event {
 			enum kvmcpu_answerer answered_by;
 			uint32_t claim_id, client_id;
 			const struct kvmcpu_dump *dump; /* NULL unless fatal */
+			/* What the clock has gained since the exit before. */
+			uint64_t executed_ticks, idle_ticks;
 		} exit;
 		struct {
 			enum kvmcpu_vcpu_state from, to;
@@ -356,7 +359,8 @@ struct kvmcpu_vcpu_status {
 	const char *stop_reason; /* NULL or "" unless stopped */
 	uint64_t first_entry_ns;
 	uint32_t thread_id;
-	struct { /* cause NONE: it waits for nobody */
+	bool in_run; /* a run by budget is going */
+	struct {     /* cause NONE: it waits for nobody */
 		enum kvmcpu_wait_cause cause;
 		uint64_t since_ns;
 		enum kvmcpu_exit_kind kind;
@@ -381,6 +385,7 @@ struct kvmcpu_status {
 	size_t n_vcpus;
 	const char *const *notes;
 	size_t n_notes;
+	const char *clock; /* what executed ticks are measured by */
 };
 
 struct kvmcpu_histogram {
@@ -397,6 +402,8 @@ struct kvmcpu_vcpu_stats {
 	uint64_t ticks_charged;
 	uint64_t num_events, num_events_lost;
 	uint64_t io_bytes;
+	uint64_t ticks_executed, ticks_idle; /* with ticks_charged, tick */
+	uint64_t num_runs;
 	struct kvmcpu_histogram to_sent, to_replied, to_reentered;
 };
 
@@ -458,6 +465,9 @@ enum kvmcpu_call {
 	KVMCPU_CALL_MEMORY_MAP = 12,
 	KVMCPU_CALL_SCHEMA = 13,
 	KVMCPU_CALL_EFFECT = 14,
+	KVMCPU_CALL_RUN = 15,
+	KVMCPU_CALL_WAIT_RUN = 16,
+	KVMCPU_CALL_CANCEL_RUN = 17,
 };
 
 struct kvmcpu_request {
@@ -482,6 +492,11 @@ struct kvmcpu_request {
 			size_t data_size; /* WRITE_MEMORY */
 		} memory;
 		struct kvmcpu_effect effect;
+		struct {
+			uint64_t vcpu_mask; /* 0: all */
+			uint64_t ticks, advance_to_tick;
+			bool stop_at_exit, async;
+		} run; /* WAIT_RUN and CANCEL_RUN use vcpu_mask */
 	};
 };
 
@@ -492,6 +507,31 @@ enum kvmcpu_error_code {
 	KVMCPU_ERROR_UNSUPPORTED = 3,
 	KVMCPU_ERROR_SYSTEM = 4,
 	KVMCPU_ERROR_TIMEOUT = 5,
+	KVMCPU_ERROR_STATE = 6,
+};
+
+/* Why a run by budget ended; control.proto says more. */
+enum kvmcpu_run_end {
+	KVMCPU_RUN_END_BUDGET = 1,
+	KVMCPU_RUN_END_EXIT = 2,
+	KVMCPU_RUN_END_HALT = 3,
+	KVMCPU_RUN_END_EVENT = 4,
+	KVMCPU_RUN_END_CANCELLED = 5,
+	KVMCPU_RUN_END_STOPPED = 6,
+};
+
+struct kvmcpu_vcpu_run {
+	uint32_t vcpu;
+	enum kvmcpu_run_end end;
+	uint64_t tick;					    /* the clock now */
+	uint64_t executed_ticks, charged_ticks, idle_ticks; /* in the run */
+	uint64_t exit_seq, exits;
+	bool in_flight;
+};
+
+struct kvmcpu_run_result {
+	const struct kvmcpu_vcpu_run *runs;
+	size_t n_runs;
 };
 
 enum kvmcpu_result {
@@ -504,6 +544,7 @@ enum kvmcpu_result {
 	KVMCPU_RESULT_MEMORY = 8,
 	KVMCPU_RESULT_MEMORY_MAP = 9,
 	KVMCPU_RESULT_SCHEMA = 10,
+	KVMCPU_RESULT_RUNS = 11,
 };
 
 struct kvmcpu_response {
@@ -528,6 +569,7 @@ struct kvmcpu_response {
 			const uint8_t *data; /* a FileDescriptorSet */
 			size_t size;
 		} schema;
+		struct kvmcpu_run_result runs;
 	};
 };
 

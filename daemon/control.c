@@ -2,13 +2,13 @@
  *
  * A table of calls. A session's requests are handled one after another, so
  * responses come in order; a call that must wait for vCPUs leaves a pending
- * request at its session, which is then busy until it is answered. Two calls
- * wait: pause, for every vCPU to settle, and dump, for a job on the vCPU's own
- * thread.
+ * request at its session, which is then busy until it is answered. Three
+ * calls wait: pause, for every vCPU to settle, dump, for a job on the vCPU's own
+ * thread, and a run by budget, for its end (control_run.c).
  */
 #include "config.h"
 
-#include "control.h"
+#include "control_call.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@
 #include <event2/event.h>
 
 #include "log.h"
+#include "run.h"
 #include "session.h"
 #include "stats.h"
 #include "vcpu.h"
@@ -25,19 +26,6 @@
 #include "x86/dump.h"
 
 #define DEFAULT_PAUSE_MS 1000
-#define ARENA_LIMIT (32u << 20) /* bytes for one request and its response */
-
-/* A request that waits. A dump's belongs to its job until that is done, a
- * pause's to its session. */
-struct pending {
-	struct session *session; /* NULL when it has gone */
-	uint64_t id;
-	uint64_t vcpu_mask;    /* pause: those that must settle */
-	struct event *timer;   /* pause; owned */
-	struct job job;	       /* dump */
-	struct x86_dump *dump; /* dump; owned */
-};
-
 /* L only: room for one response. */
 static uint8_t response_buf[KVMCPU_CONTROL_FRAME_MAX];
 
@@ -60,19 +48,18 @@ static void respond_with(struct session *s, const struct kvmcpu_response *r, int
 	(void)session_send(s, response_buf, (size_t)size, fd);
 }
 
-static void respond(struct session *s, const struct kvmcpu_response *r)
+void control_respond(struct session *s, const struct kvmcpu_response *r)
 {
 	respond_with(s, r, -1);
 }
 
-static void respond_done(struct session *s, uint64_t id)
+void control_respond_done(struct session *s, uint64_t id)
 {
-	respond(s, &(struct kvmcpu_response){.id = id, .result = KVMCPU_RESULT_DONE});
+	control_respond(s, &(struct kvmcpu_response){.id = id, .result = KVMCPU_RESULT_DONE});
 }
 
-__attribute__((format(printf, 4, 5))) static void respond_error(struct session *s, uint64_t id,
-								enum kvmcpu_error_code code,
-								const char *format, ...)
+void control_respond_error(struct session *s, uint64_t id, enum kvmcpu_error_code code,
+			   const char *format, ...)
 {
 	struct kvmcpu_response r = {.id = id, .error.code = code};
 	char text[300];
@@ -82,14 +69,12 @@ __attribute__((format(printf, 4, 5))) static void respond_error(struct session *
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	r.error.message = text;
-	respond(s, &r);
+	control_respond(s, &r);
 }
-
-typedef void call_fn(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a);
 
 static void call_ping(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
 {
-	respond_done(s, q->id);
+	control_respond_done(s, q->id);
 }
 
 static void respond_status(struct session *s, uint64_t id, struct codec_arena *a)
@@ -97,9 +82,9 @@ static void respond_status(struct session *s, uint64_t id, struct codec_arena *a
 	struct kvmcpu_response r = {.id = id, .result = KVMCPU_RESULT_STATUS};
 
 	if (stats_status(s->loop->vm, a, &r.status) < 0)
-		respond_error(s, id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		control_respond_error(s, id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
 	else
-		respond(s, &r);
+		control_respond(s, &r);
 }
 
 static void call_status(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
@@ -112,40 +97,54 @@ static void call_stats(struct session *s, const struct kvmcpu_request *q, struct
 	struct kvmcpu_response r = {.id = q->id, .result = KVMCPU_RESULT_STATS};
 
 	if (stats_collect(s->loop->vm, a, &r.stats) < 0)
-		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		control_respond_error(s, q->id, KVMCPU_ERROR_SYSTEM,
+				      "the daemon has no memory left");
 	else
-		respond(s, &r);
+		control_respond(s, &r);
 }
 
-/* The vCPUs that a mask names, all if it is 0. False, and answered, if it names
- * one that does not exist. */
-static bool named_vcpus(struct session *s, const struct kvmcpu_request *q, uint64_t *ret)
+bool control_named_vcpus(struct session *s, uint64_t id, uint64_t mask, uint64_t *ret)
 {
 	uint32_t n = s->loop->vm->n_vcpus;
 	uint64_t all = n == 64 ? UINT64_MAX : (1ull << n) - 1;
 
-	*ret = q->pause.vcpu_mask != 0 ? q->pause.vcpu_mask : all;
+	*ret = mask != 0 ? mask : all;
 	if ((*ret & ~all) == 0)
 		return true;
-	respond_error(s, q->id, KVMCPU_ERROR_RANGE, "there is no vCPU %d; the VM has %u",
-		      63 - __builtin_clzll(*ret), n);
+	control_respond_error(s, id, KVMCPU_ERROR_RANGE, "there is no vCPU %d; the VM has %u",
+			      63 - __builtin_clzll(*ret), n);
 	return false;
 }
 
 static bool all_settled(const struct vm *vm, uint64_t mask)
 {
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
-		if (mask >> i & 1 && !atomic_load(&vm->vcpus[i]->settled))
+		if (mask >> i & 1 &&
+		    (!atomic_load(&vm->vcpus[i]->settled) || run_is_active(vm->vcpus[i])))
 			return false;
 	return true;
 }
 
-static void pending_free(struct pending *p)
+void control_pending_free(struct pending *p)
 {
 	if (p->timer != NULL)
 		event_free(p->timer);
 	x86_dump_free(p->dump);
 	free(p);
+}
+
+struct pending *control_wait(struct session *s, uint64_t id, uint64_t vcpu_mask)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+
+	if (p == NULL) {
+		control_respond_error(s, id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		return NULL;
+	}
+	*p = (struct pending){.session = s, .id = id, .vcpu_mask = vcpu_mask};
+	s->pending = p;
+	s->busy = true;
+	return p;
 }
 
 /* Answers a pause, settled or not. */
@@ -156,8 +155,8 @@ static void finish_pause(struct session *s)
 	uint64_t id = p->id;
 
 	s->pending = NULL;
-	pending_free(p);
-	codec_arena_growing(&a, ARENA_LIMIT);
+	control_pending_free(p);
+	codec_arena_growing(&a, CONTROL_ARENA_LIMIT);
 	s->inside++;
 	respond_status(s, id, &a);
 	codec_arena_free(&a);
@@ -189,26 +188,24 @@ static void call_pause(struct session *s, const struct kvmcpu_request *q, struct
 	struct pending *p;
 	uint64_t mask;
 
-	if (!named_vcpus(s, q, &mask))
+	if (!control_named_vcpus(s, q->id, q->pause.vcpu_mask, &mask))
 		return;
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (mask >> i & 1)
 			vcpu_set_paused(vm->vcpus[i], true);
+	control_cancel_runs(vm, mask);
 	if (all_settled(vm, mask)) {
 		respond_status(s, q->id, a);
 		return;
 	}
-	p = calloc(1, sizeof(*p));
-	if (p == NULL || (p->timer = evtimer_new(s->loop->base, on_pause_late, s)) == NULL) {
-		free(p);
-		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+	p = control_wait(s, q->id, mask);
+	if (p == NULL)
+		return;
+	p->timer = evtimer_new(s->loop->base, on_pause_late, s);
+	if (p->timer == NULL) {
+		finish_pause(s);
 		return;
 	}
-	p->session = s;
-	p->id = q->id;
-	p->vcpu_mask = mask;
-	s->pending = p;
-	s->busy = true;
 	event_add(p->timer, &time);
 }
 
@@ -217,8 +214,16 @@ static void call_resume(struct session *s, const struct kvmcpu_request *q, struc
 	struct vm *vm = s->loop->vm;
 	uint64_t mask;
 
-	if (!named_vcpus(s, q, &mask))
+	if (!control_named_vcpus(s, q->id, q->pause.vcpu_mask, &mask))
 		return;
+	for (uint32_t i = 0; i < vm->n_vcpus; i++) {
+		if (mask >> i & 1 && run_is_active(vm->vcpus[i])) {
+			control_respond_error(s, q->id, KVMCPU_ERROR_STATE,
+					      "vCPU %u is in a run: wait for its end, or cancel it",
+					      i);
+			return;
+		}
+	}
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (mask >> i & 1)
 			vcpu_set_paused(vm->vcpus[i], false);
@@ -227,7 +232,7 @@ static void call_resume(struct session *s, const struct kvmcpu_request *q, struc
 
 static void call_stop(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
 {
-	respond_done(s, q->id);
+	control_respond_done(s, q->id);
 	vm_request_stop(s->loop->vm, q->stop.code, q->stop.reason, false);
 }
 
@@ -248,15 +253,15 @@ static void dump_done(struct job *job)
 		s->pending = NULL;
 		s->inside++;
 		if (p->dump == NULL) {
-			respond_error(s, p->id, KVMCPU_ERROR_SYSTEM,
-				      "the daemon has no memory left");
+			control_respond_error(s, p->id, KVMCPU_ERROR_SYSTEM,
+					      "the daemon has no memory left");
 		} else {
 			r.dump = *x86_dump_get(p->dump);
-			respond(s, &r);
+			control_respond(s, &r);
 		}
 		session_leave_and_resume(s);
 	}
-	pending_free(p);
+	control_pending_free(p);
 }
 
 static void call_dump(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
@@ -265,20 +270,15 @@ static void call_dump(struct session *s, const struct kvmcpu_request *q, struct 
 	struct pending *p;
 
 	if (q->dump.vcpu >= vm->n_vcpus) {
-		respond_error(s, q->id, KVMCPU_ERROR_RANGE, "there is no vCPU %u; the VM has %u",
-			      q->dump.vcpu, vm->n_vcpus);
+		control_respond_error(s, q->id, KVMCPU_ERROR_RANGE,
+				      "there is no vCPU %u; the VM has %u", q->dump.vcpu,
+				      vm->n_vcpus);
 		return;
 	}
-	p = calloc(1, sizeof(*p));
-	if (p == NULL) {
-		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+	p = control_wait(s, q->id, 0);
+	if (p == NULL)
 		return;
-	}
-	p->session = s;
-	p->id = q->id;
 	p->job = (struct job){.run = dump_run, .done = dump_done};
-	s->pending = p;
-	s->busy = true;
 	vcpu_post(vm->vcpus[q->dump.vcpu], &p->job);
 }
 
@@ -293,7 +293,8 @@ static void call_clients(struct session *s, const struct kvmcpu_request *q, stru
 	struct session *i;
 
 	if (clients == NULL || claims == NULL) {
-		respond_error(s, q->id, KVMCPU_ERROR_SYSTEM, "the daemon has no memory left");
+		control_respond_error(s, q->id, KVMCPU_ERROR_SYSTEM,
+				      "the daemon has no memory left");
 		return;
 	}
 	TAILQ_FOREACH(i, &l->sessions, entry)
@@ -302,7 +303,7 @@ static void call_clients(struct session *s, const struct kvmcpu_request *q, stru
 	for (size_t c = 0; c < n_claims; c++)
 		claim_describe(claims_at(&l->vm->claims, c), &claims[c]);
 	r.clients = (struct kvmcpu_client_list){clients, n, claims, n_claims};
-	respond(s, &r);
+	control_respond(s, &r);
 }
 
 static void call_read_memory(struct session *s, const struct kvmcpu_request *q,
@@ -314,11 +315,11 @@ static void call_read_memory(struct session *s, const struct kvmcpu_request *q,
 	r.memory.size = q->memory.size;
 	r.memory.data = memory_at(&s->loop->vm->memory, q->memory.address, q->memory.size, false);
 	if (r.memory.data == NULL)
-		respond_error(s, q->id, KVMCPU_ERROR_RANGE,
-			      "%u bytes at 0x%llx are not in guest memory", q->memory.size,
-			      (unsigned long long)q->memory.address);
+		control_respond_error(s, q->id, KVMCPU_ERROR_RANGE,
+				      "%u bytes at 0x%llx are not in guest memory", q->memory.size,
+				      (unsigned long long)q->memory.address);
 	else
-		respond(s, &r);
+		control_respond(s, &r);
 }
 
 static void call_write_memory(struct session *s, const struct kvmcpu_request *q,
@@ -327,13 +328,13 @@ static void call_write_memory(struct session *s, const struct kvmcpu_request *q,
 	uint8_t *to = memory_at(&s->loop->vm->memory, q->memory.address, q->memory.data_size, true);
 
 	if (to == NULL) {
-		respond_error(s, q->id, KVMCPU_ERROR_RANGE,
-			      "%zu bytes at 0x%llx are not in guest RAM", q->memory.data_size,
-			      (unsigned long long)q->memory.address);
+		control_respond_error(s, q->id, KVMCPU_ERROR_RANGE,
+				      "%zu bytes at 0x%llx are not in guest RAM",
+				      q->memory.data_size, (unsigned long long)q->memory.address);
 		return;
 	}
 	memcpy(to, q->memory.data, q->memory.data_size);
-	respond_done(s, q->id);
+	control_respond_done(s, q->id);
 }
 
 static void call_memory_map(struct session *s, const struct kvmcpu_request *q,
@@ -352,7 +353,7 @@ static void call_schema(struct session *s, const struct kvmcpu_request *q, struc
 
 	r.schema.data = schema;
 	r.schema.size = sizeof(schema);
-	respond(s, &r);
+	control_respond(s, &r);
 }
 
 static void call_effect(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
@@ -361,17 +362,17 @@ static void call_effect(struct session *s, const struct kvmcpu_request *q, struc
 	int r = vm_check_effect(s->loop->vm, &q->effect, &err);
 
 	if (r < 0) {
-		respond_error(s, q->id,
-			      r == -ENOTSUP ? KVMCPU_ERROR_UNSUPPORTED : KVMCPU_ERROR_RANGE, "%s",
-			      err.text);
+		control_respond_error(s, q->id,
+				      r == -ENOTSUP ? KVMCPU_ERROR_UNSUPPORTED : KVMCPU_ERROR_RANGE,
+				      "%s", err.text);
 		return;
 	}
 	/* Done means done: a client may go on to something that comes behind it. */
 	vm_apply_effect(s->loop->vm, &q->effect);
-	respond_done(s, q->id);
+	control_respond_done(s, q->id);
 }
 
-static call_fn *const calls[] = {
+static control_call_fn *const calls[] = {
     [KVMCPU_CALL_PING] = call_ping,
     [KVMCPU_CALL_STATUS] = call_status,
     [KVMCPU_CALL_PAUSE] = call_pause,
@@ -385,6 +386,9 @@ static call_fn *const calls[] = {
     [KVMCPU_CALL_MEMORY_MAP] = call_memory_map,
     [KVMCPU_CALL_SCHEMA] = call_schema,
     [KVMCPU_CALL_EFFECT] = call_effect,
+    [KVMCPU_CALL_RUN] = control_run,
+    [KVMCPU_CALL_WAIT_RUN] = control_wait_run,
+    [KVMCPU_CALL_CANCEL_RUN] = control_cancel_run,
 };
 
 static void control_greet(struct session *s, const struct kvmcpu_hello *hello)
@@ -399,16 +403,16 @@ static void control_frame(struct session *s, const uint8_t *data, size_t size)
 	struct kvmcpu_request q = {0};
 	int r;
 
-	codec_arena_growing(&a, ARENA_LIMIT);
+	codec_arena_growing(&a, CONTROL_ARENA_LIMIT);
 	r = codec_unpack_request(data, size, &a, &q, &err);
 	if (r == -EPROTO) {
-		respond_error(s, q.id, KVMCPU_ERROR_RANGE, "%s", err.text);
+		control_respond_error(s, q.id, KVMCPU_ERROR_RANGE, "%s", err.text);
 	} else if (r < 0) {
 		session_cut_off(s, err.text);
 	} else if ((unsigned)q.call >= sizeof(calls) / sizeof(calls[0]) || calls[q.call] == NULL) {
-		respond_error(s, q.id, KVMCPU_ERROR_INVALID,
-			      "this daemon (protocol %d.%d) does not know that request",
-			      KVMCPU_PROTOCOL_MAJOR, KVMCPU_PROTOCOL_MINOR);
+		control_respond_error(s, q.id, KVMCPU_ERROR_INVALID,
+				      "this daemon (protocol %d.%d) does not know that request",
+				      KVMCPU_PROTOCOL_MAJOR, KVMCPU_PROTOCOL_MINOR);
 	} else {
 		calls[q.call](s, &q, &a);
 	}
@@ -417,20 +421,21 @@ static void control_frame(struct session *s, const uint8_t *data, size_t size)
 
 static void control_reproach(struct session *s, const char *text)
 {
-	respond_error(s, 0, KVMCPU_ERROR_INVALID, "%s", text);
+	control_respond_error(s, 0, KVMCPU_ERROR_INVALID, "%s", text);
 }
 
 static void control_ended(struct session *s)
 {
 	struct pending *p = s->pending;
 
+	control_runs_ended(s);
 	s->pending = NULL;
 	if (p == NULL)
 		return;
 	if (p->job.run != NULL)
 		p->session = NULL; /* dump_done frees it */
 	else
-		pending_free(p);
+		control_pending_free(p);
 }
 
 const struct role control_role = {

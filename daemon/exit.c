@@ -134,8 +134,9 @@ static void account(struct vcpu *v, const struct kvmcpu_exit *x, const struct cl
 	if (r->ticks > 0)
 		atomic_fetch_add_explicit(&f->ticks_charged, r->ticks, memory_order_relaxed);
 	hist_add_shared(&f->service, rec->replied_ns - rec->sent_ns);
-	stat_add(&v->stats.ticks_charged, r->ticks);
-	vcpu_add_ticks(v, r->ticks);
+	clock_add_charged(&v->clock, r->ticks);
+	if (v->vm->options->realtime)
+		v->release_ns = rec->left_ns + r->ticks / (VM_TICKS_PER_SECOND / 1000000000);
 }
 
 /* Takes over a client's reply, while the channel's turn is still held. */
@@ -240,6 +241,7 @@ static int ask(struct vcpu *v, const struct exit_type *type, struct kvmcpu_exit 
 	if (type->finish != NULL)
 		type->finish(v->run, x, a.data, a.ok);
 	v->completion_due = type->completes;
+	v->asked_seq = x->seq;
 	vcpu_set_state(v, KVMCPU_VCPU_RUNNING_SERVICE_COMPLETION);
 	return 0;
 }
@@ -291,6 +293,10 @@ static void begin_record(struct vcpu *v, const struct exit_type *type, const str
 	rec->answered_by = KVMCPU_ANSWERED_BY_DAEMON;
 	rec->claim_id = rec->client_id = 0;
 	rec->dump = NULL;
+	rec->executed_ticks = stat_get(&v->clock.executed) - rec->executed_before;
+	rec->idle_ticks = stat_get(&v->clock.idle) - rec->idle_before;
+	rec->executed_before += rec->executed_ticks;
+	rec->idle_before += rec->idle_ticks;
 	rec->reply_size = 0;
 }
 
@@ -299,7 +305,7 @@ int exit_serve(struct vcpu *v, uint32_t reason, uint64_t left_ns)
 	const struct exit_type *type = exit_type_of(reason);
 	struct kvmcpu_exit x = {
 	    .seq = atomic_load_explicit(&v->exit_seq, memory_order_relaxed) + 1,
-	    .tick = atomic_load_explicit(&v->tick, memory_order_relaxed),
+	    .tick = stat_get(&v->clock.tick),
 	    .left_ns = left_ns,
 	    .vcpu = v->index,
 	    .kind = type->kind,

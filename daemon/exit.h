@@ -38,6 +38,8 @@ struct exit_record {
 	enum kvmcpu_answerer answered_by;
 	uint32_t claim_id, client_id;
 	const struct kvmcpu_dump *dump; /* NULL unless it stopped the vCPU; borrowed */
+	/* Since the exit before; and the clock's parts then. */
+	uint64_t executed_ticks, idle_ticks, executed_before, idle_before;
 	size_t reply_size;
 	uint8_t reply[KVMCPU_DEVICE_FRAME_MAX]; /* packed */
 };

@@ -18,7 +18,7 @@
 #include <event2/event.h>
 
 #include "channel.h"
-#include "control.h"
+#include "control_call.h"
 #include "device.h"
 #include "listener.h"
 #include "log.h"
@@ -84,6 +84,7 @@ static void on_notify(evutil_socket_t fd, short what, void *arg)
 	finish_jobs(vm);
 	device_reap(l);
 	control_check_pauses(l);
+	control_check_runs(l);
 	monitor_pump_all(l);
 	claims_collect(&vm->claims);
 	pthread_mutex_lock(&vm->stop_lock);

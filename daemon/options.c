@@ -225,6 +225,39 @@ static const char *take_on_reset(struct options *o, const char *value)
 	return NULL;
 }
 
+static const char *take_clock(struct options *o, const char *value)
+{
+	for (int source = CLOCK_SOURCE_NONE; source <= CLOCK_SOURCE_TSC; source++) {
+		if (strcmp(value, clock_source_name(source)) == 0) {
+			o->clock = source;
+			return NULL;
+		}
+	}
+	return "give monotonic, tsc or none";
+}
+
+static const char *take_host_factor(struct options *o, const char *value)
+{
+	uint64_t num, den = 1;
+	char *end;
+	bool ok = parse_number(value, &num, &end);
+
+	if (ok && *end == '/')
+		ok = parse_number(end + 1, &den, &end);
+	if (!ok || *end != '\0' || num < 1 || num > CLOCK_FACTOR_MAX || den < 1 ||
+	    den > CLOCK_FACTOR_MAX)
+		return "give N or N/D, both 1 to 1000000, such as 5/2";
+	o->factor_num = (uint32_t)num;
+	o->factor_den = (uint32_t)den;
+	return NULL;
+}
+
+static const char *take_pace(struct options *o, const char *value)
+{
+	o->realtime = strcmp(value, "realtime") == 0;
+	return o->realtime || strcmp(value, "none") == 0 ? NULL : "give none or realtime";
+}
+
 static const struct option_row {
 	const char *name;
 	const char *value; /* NULL for a switch */
@@ -248,6 +281,12 @@ static const struct option_row {
     {"mode", "real|protected|long", "the mode they start in at --entry (default: real)", take_mode},
     {"paused", NULL, "start paused", take_paused},
     {"strict", NULL, "stop a vCPU at an access that nobody claims", take_strict},
+    {"clock", "monotonic|tsc|none",
+     "what executing costs in ticks: host time, or nothing (default: monotonic)", take_clock},
+    {"host-factor", "N[/D]", "simulated time for a unit of host time (default: 1)",
+     take_host_factor},
+    {"pace", "none|realtime", "whether an access takes on the host what it costs (default: none)",
+     take_pace},
     {"on-reset", "stop|restart", "what a guest's reset does (default: stop, the daemon ends)",
      take_on_reset},
     {"exit-on-failure", NULL, "end when a vCPU has stopped for good", take_exit_on_failure},
@@ -432,6 +471,9 @@ int options_read(struct options *ret, int argc, char **argv)
 	    .memory_bytes = 128ull << 20,
 	    .cpus = 1,
 	    .irqchip = KVMCPU_IRQCHIP_NONE,
+	    .clock = CLOCK_SOURCE_MONOTONIC,
+	    .factor_num = 1,
+	    .factor_den = 1,
 	    .log_level = LOG_LEVEL_INFO,
 	};
 	int status;

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "clock.h"
 #include "log.h"
 #include "types.h"
 
@@ -39,7 +40,10 @@ struct options {
 	bool paused;
 	bool strict;
 	bool exit_on_failure;
-	bool restart; /* what a guest's reset does; else it ends the daemon */
+	enum clock_source clock;
+	uint32_t factor_num, factor_den; /* 1 to CLOCK_FACTOR_MAX */
+	bool realtime;			 /* what an access costs is waited for */
+	bool restart;			 /* what a guest's reset does; else it ends the daemon */
 	enum log_level log_level;
 };
 

@@ -24,7 +24,7 @@ static void collect_vcpu(struct vcpu *v, struct kvmcpu_vcpu_stats *ret)
 
 	*ret = (struct kvmcpu_vcpu_stats){
 	    .vcpu = v->index,
-	    .tick = stat_get(&v->tick),
+	    .tick = stat_get(&v->clock.tick),
 	    .num_vm_exits = stat_get(&s->num_vm_exits),
 	    .num_vm_half_entries = stat_get(&s->num_vm_half_entries),
 	    .num_exit_signal = stat_get(&s->num_exit_signal),
@@ -38,9 +38,12 @@ static void collect_vcpu(struct vcpu *v, struct kvmcpu_vcpu_stats *ret)
 	    .num_unclaimed = stat_get(&s->num_unclaimed),
 	    .num_filled = stat_get(&s->num_filled),
 	    .num_redelivered = stat_get(&s->num_redelivered),
-	    .ticks_charged = stat_get(&s->ticks_charged),
+	    .ticks_charged = stat_get(&v->clock.charged),
 	    .num_events = ring_next_seq(&v->ring) - 1,
 	    .num_events_lost = stat_get(&s->num_events_lost),
+	    .ticks_executed = stat_get(&v->clock.executed),
+	    .ticks_idle = stat_get(&v->clock.idle),
+	    .num_runs = stat_get(&s->num_runs),
 	    .io_bytes = stat_get(&s->io_bytes),
 	};
 	hist_summary(&s->to_sent, &ret->to_sent);
@@ -98,7 +101,7 @@ void stats_summary(struct vm *vm, char *text, size_t size)
 		mmio += stat_get(&s->num_mmio);
 		halts += stat_get(&s->num_halt);
 		unclaimed += stat_get(&s->num_unclaimed);
-		ticks += stat_get(&vm->vcpus[i]->tick);
+		ticks += stat_get(&vm->vcpus[i]->clock.tick);
 	}
 	snprintf(
 	    text, size, "%llu exits (%llu io, %llu mmio, %llu halts; %llu unclaimed), %llu ticks",
@@ -112,7 +115,8 @@ static void vcpu_status(struct vcpu *v, struct kvmcpu_vcpu_status *ret)
 	    .vcpu = v->index,
 	    .state = atomic_load(&v->state),
 	    .paused = atomic_load(&v->paused),
-	    .tick = stat_get(&v->tick),
+	    .tick = stat_get(&v->clock.tick),
+	    .in_run = run_is_active(v),
 	    .exit_seq = stat_get(&v->exit_seq),
 	    .stop_reason = atomic_load_explicit(&v->stop_reason, memory_order_acquire),
 	    .first_entry_ns = stat_get(&v->first_entry_ns),
@@ -128,7 +132,7 @@ static enum kvmcpu_vm_state vm_state(const struct kvmcpu_vcpu_status *vcpus, siz
 	for (size_t i = 0; i < n; i++) {
 		if (vcpus[i].stop_reason != NULL)
 			stopped++;
-		else if (vcpus[i].paused)
+		else if (vcpus[i].paused && !vcpus[i].in_run)
 			paused++;
 	}
 	if (stopped == n)
@@ -154,6 +158,7 @@ int stats_status(struct vm *vm, struct codec_arena *a, struct kvmcpu_status *ret
 	    .n_vcpus = vm->n_vcpus,
 	    .notes = vm->notes,
 	    .n_notes = vm->n_notes,
+	    .clock = clock_source_name(vm->rate.source),
 	};
 	vm_info(vm, &ret->vm);
 	return 0;

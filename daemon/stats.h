@@ -20,7 +20,7 @@ struct vcpu_stats {
 	_Atomic uint64_t num_mmio, num_io, num_halt, num_interrupts, num_hypercalls;
 	_Atomic uint64_t num_msr, num_other;
 	_Atomic uint64_t num_unclaimed, num_filled, num_redelivered;
-	_Atomic uint64_t ticks_charged;
+	_Atomic uint64_t num_runs;
 	_Atomic uint64_t num_events_lost; /* L adds */
 	_Atomic uint64_t io_bytes;
 	struct hist to_sent, to_replied, to_reentered;
@@ -36,6 +36,11 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 static inline uint64_t stat_get(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline uint32_t stat_get32(const _Atomic uint32_t *field)
+{
+	return atomic_load_explicit(field, memory_order_relaxed);
 }
 
 /* L only: everything, in memory of the arena. -ENOMEM. */

@@ -151,11 +151,6 @@ void vcpu_post(struct vcpu *v, struct job *job)
 
 /* ---- V from here on ---- */
 
-void vcpu_add_ticks(struct vcpu *v, uint64_t ticks)
-{
-	stat_add(&v->tick, ticks);
-}
-
 void vcpu_stop(struct vcpu *v, const char *format, ...)
 {
 	va_list args;
@@ -222,6 +217,7 @@ static int attend(struct vcpu *v)
 	interrupt_take_posted(v);
 	run_jobs(v);
 	note_pause(v);
+	run_attend(v);
 	return 0;
 }
 
@@ -285,11 +281,47 @@ static int settle(struct vcpu *v)
 	return 0;
 }
 
+/* With --pace realtime the guest does not go on before its access has taken on the
+ * host what it costs. True if it must still wait. */
+static bool wait_for_release(struct vcpu *v, int *ret)
+{
+	uint64_t now = v->release_ns != 0 ? sock_now_ns() : 0;
+
+	if (now >= v->release_ns)
+		return false;
+	run_timer_arm(v, v->release_ns - now);
+	*ret = vcpu_wait(v, -1, 0);
+	run_timer_disarm(v);
+	return true;
+}
+
+/* KVM_RUN, for as long as a run by budget allows. The price of a budget is a
+ * timer_settime(2) before and one behind. */
+static int run_guest(struct vcpu *v, uint64_t now)
+{
+	uint64_t ns = run_ns_left(v), before = clock_read(&v->vm->rate, now);
+	int r, error;
+
+	run_timer_arm(v, ns);
+	r = ioctl(v->fd, KVM_RUN, 0);
+	error = errno;
+	v->left_ns = sock_now_ns();
+	clock_add_executed(&v->clock, &v->vm->rate, clock_read(&v->vm->rate, v->left_ns) - before);
+	if (ns != UINT64_MAX && run_timer_disarm(v)) {
+		drop_stale_signals();
+		run_timer_expired(v);
+	}
+	errno = error;
+	return r;
+}
+
 static int enter(struct vcpu *v)
 {
 	uint64_t now;
 	int r;
 
+	if (wait_for_release(v, &r))
+		return r;
 	interrupt_deliver(v);
 	vcpu_set_state(v, KVMCPU_VCPU_RUNNING);
 	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
@@ -303,8 +335,8 @@ static int enter(struct vcpu *v)
 	if (atomic_load_explicit(&v->first_entry_ns, memory_order_relaxed) == 0)
 		atomic_store_explicit(&v->first_entry_ns, now, memory_order_relaxed);
 	v->completion_due = false;
-	r = ioctl(v->fd, KVM_RUN, 0);
-	now = sock_now_ns();
+	r = run_guest(v, now);
+	now = v->left_ns;
 	atomic_store(&v->interruptible, 0);
 	stat_add(&v->stats.num_vm_exits, 1);
 	if (r == 0)
@@ -319,27 +351,43 @@ static int enter(struct vcpu *v)
 	return exit_serve(v, KVM_EXIT_INTR, now);
 }
 
+/* Nothing is to be done until somebody asks. A vCPU that is free to run and halted
+ * spends that time idle. */
+static int wait_idle(struct vcpu *v, bool goes_on)
+{
+	const struct clock_rate *rate = &v->vm->rate;
+	uint64_t before = clock_read(rate, sock_now_ns());
+	int r = vcpu_wait(v, -1, 0);
+
+	if (v->halted && goes_on)
+		clock_add_idle_units(&v->clock, rate, clock_read(rate, sock_now_ns()) - before);
+	return r;
+}
+
 static int step(struct vcpu *v)
 {
 	int r = attend(v);
+	bool goes_on;
 
 	if (r < 0)
 		return r;
 	if (v->halted && interrupt_ends_halt(v))
 		v->halted = false;
+	goes_on = run_goes_on(v) || !atomic_load(&v->paused);
 	if (v->stopped) {
 		vcpu_set_state(v, KVMCPU_VCPU_STOPPED);
 	} else if (v->halted) {
 		vcpu_set_state(v, KVMCPU_VCPU_IDLE);
-	} else if (!atomic_load(&v->paused)) {
+	} else if (goes_on) {
 		return enter(v);
 	}
 	if (atomic_load(&v->paused)) {
 		r = settle(v);
 		if (r < 0)
 			return r;
+		run_report(v);
 	}
-	return vcpu_wait(v, -1, 0);
+	return wait_idle(v, goes_on);
 }
 
 static void *vcpu_main(void *arg)
@@ -351,10 +399,14 @@ static void *vcpu_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	atomic_store(&v->tid, (uint32_t)gettid());
 	atomic_store(&v->attention, true);
+	if (run_timer_create(v) < 0)
+		vcpu_stop(v, "no timer for the thread: %s", strerror(errno));
 	while (step(v) == 0)
 		;
 	/* What is left in the mailbox is answered, so that nobody waits for it. */
 	run_jobs(v);
+	run_abandon(v);
+	run_timer_delete(v);
 	vcpu_publish(v, sock_now_ns());
 	claims_release(&v->hold);
 	return NULL;

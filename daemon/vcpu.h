@@ -18,9 +18,11 @@
 #include <signal.h>
 
 #include "claim.h"
+#include "clock.h"
 #include "fault.h"
 #include "frame.h"
 #include "ring.h"
+#include "run.h"
 #include "stats.h"
 #include "types.h"
 
@@ -75,11 +77,12 @@ struct vcpu {
 	_Atomic uint32_t state; /* enum kvmcpu_vcpu_state */
 	_Atomic bool paused;	/* it has seen pause_wanted */
 	_Atomic bool settled;	/* paused, nothing in flight, nothing to complete */
-	_Atomic uint64_t tick;
 	_Atomic uint64_t exit_seq;
 	_Atomic uint64_t first_entry_ns;
 	_Atomic(const char *) stop_reason; /* points to stop_text once it is whole */
 	struct vcpu_wait_info wait_info;
+	struct clock clock;
+	struct run timed_run; /* see run.h */
 	struct vcpu_stats stats;
 	struct ring ring; /* readers: L */
 
@@ -89,6 +92,9 @@ struct vcpu {
 	bool stopped;
 	bool nmi_first;	     /* an NMI was given since the last entry */
 	bool completion_due; /* KVM finishes an access with the next entry */
+	uint64_t asked_seq;  /* the last exit that somebody was asked about, and answered */
+	uint64_t left_ns;    /* when KVM_RUN returned last */
+	uint64_t release_ns; /* not to re-enter before, with --pace realtime */
 	uint64_t irq_pending[4];
 	struct claim_hold hold; /* read by L */
 	char stop_text[256];
@@ -141,7 +147,6 @@ void vcpu_set_state(struct vcpu *v, enum kvmcpu_vcpu_state state);
 void vcpu_tell_state(struct vcpu *v, enum kvmcpu_vcpu_state from, enum kvmcpu_vcpu_state to);
 /* Stops it for good. */
 void vcpu_stop(struct vcpu *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void vcpu_add_ticks(struct vcpu *v, uint64_t ticks);
 /* Writes the finished exit to the ring, if there is one. */
 void vcpu_publish(struct vcpu *v, uint64_t reentered_ns);
 

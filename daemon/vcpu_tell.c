@@ -126,6 +126,8 @@ void vcpu_publish(struct vcpu *v, uint64_t reentered_ns)
 	    .claim_id = rec->claim_id,
 	    .client_id = rec->client_id,
 	    .dump = rec->dump,
+	    .executed_ticks = rec->executed_ticks,
+	    .idle_ticks = rec->idle_ticks,
 	};
 	write_event(v, &rec->tag,
 		    codec_pack_exit_event(&e, v->event_buf, ring_max_record(&v->ring)));
@@ -136,7 +138,7 @@ void vcpu_tell_state(struct vcpu *v, enum kvmcpu_vcpu_state from, enum kvmcpu_vc
 	struct kvmcpu_event e = {
 	    .kind = KVMCPU_EVENT_STATE,
 	    .vcpu = v->index,
-	    .state = {from, to, sock_now_ns(), v->tick, 0, v->paused},
+	    .state = {from, to, sock_now_ns(), v->clock.tick, 0, v->paused},
 	};
 	static const struct ring_tag tag = {0};
 

@@ -181,6 +181,21 @@ int vm_create(struct vm *vm, const struct options *options, struct fault *f)
 	return -1;
 }
 
+/* KVM tells the TSC's rate by a vCPU alone. */
+static int set_clock(struct vm *vm, struct fault *f)
+{
+	const struct options *o = vm->options;
+	int khz = o->clock == CLOCK_SOURCE_TSC ? ioctl(vm->vcpus[0]->fd, KVM_GET_TSC_KHZ, 0) : 0;
+
+	if (o->clock == CLOCK_SOURCE_TSC && khz <= 0)
+		return fault_set(f, STATUS_NO_KVM,
+				 "KVM does not tell the TSC's rate: %s; use --clock monotonic",
+				 khz < 0 ? strerror(errno) : "it says 0");
+	vm->tsc_khz = (uint32_t)khz;
+	vm->rate = clock_rate_of(o->clock, o->factor_num, o->factor_den, vm->tsc_khz);
+	return 0;
+}
+
 int vm_create_vcpus(struct vm *vm, struct fault *f)
 {
 	for (uint32_t i = 0; i < vm->n_vcpus; i++) {
@@ -189,7 +204,7 @@ int vm_create_vcpus(struct vm *vm, struct fault *f)
 			return -1;
 		vm->claims.holds[i] = &vm->vcpus[i]->hold;
 	}
-	return 0;
+	return set_clock(vm, f);
 }
 
 int vm_start(struct vm *vm, struct fault *f)
@@ -354,6 +369,9 @@ void vm_apply_effect(struct vm *vm, const struct kvmcpu_effect *e)
 		break;
 	case KVMCPU_EFFECT_WAKE:
 		interrupt_post_wake(vm->vcpus[e->cpu.vcpu]);
+		break;
+	case KVMCPU_EFFECT_END_RUN:
+		run_post_event(vm->vcpus[e->cpu.vcpu]);
 		break;
 	case KVMCPU_EFFECT_STOP_VM:
 		vm_request_stop(vm, e->stop.code, e->stop.reason, e->stop.reset);

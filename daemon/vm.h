@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "claim.h"
+#include "clock.h"
 #include "fault.h"
 #include "irq.h"
 #include "memory.h"
@@ -38,6 +39,8 @@ struct vm {
 	uint64_t instance;		 /* L only; drawn at the start and at each reset */
 	const char *notes[VM_MAX_NOTES]; /* const; degraded modes, for status */
 	size_t n_notes;			 /* const */
+	struct clock_rate rate;		 /* const; of all vCPUs' clocks */
+	uint32_t tsc_khz;		 /* const; 0 unless the clock is the TSC's */
 	struct claims claims;		 /* see claim.h */
 	struct irq_lines irqs;		 /* see irq.h */
 

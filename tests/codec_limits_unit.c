@@ -157,7 +157,10 @@ static void test_effects(void **state)
 	assert_int_equal(pass_effect(&e), 0);
 	e.kind = 0;
 	refused(codec_check_effect(&e, &err), "no kind");
-	e.kind = 7;
+	e.kind = KVMCPU_EFFECT_END_RUN;
+	e.cpu.vcpu = 64;
+	refused(pass_effect(&e), "vcpu 64");
+	e.kind = 99;
 	refused(codec_check_effect(&e, &err), "no kind");
 }
 

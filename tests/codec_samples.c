@@ -21,6 +21,7 @@ static const struct kvmcpu_effect effects[] = {
     {.kind = KVMCPU_EFFECT_WRITE_MEMORY, .memory = {0x1122334455667788, data8, 7}},
     {.kind = KVMCPU_EFFECT_WAKE, .cpu = {.vcpu = 6}},
     {.kind = KVMCPU_EFFECT_STOP_VM, .stop = {63, "enough", true}},
+    {.kind = KVMCPU_EFFECT_END_RUN, .cpu = {.vcpu = 7}},
 };
 
 static const struct kvmcpu_reply reply = {
@@ -264,6 +265,15 @@ static int pack_request(enum kvmcpu_call call, struct sample *s)
 	case KVMCPU_CALL_EFFECT:
 		r.effect = effects[0];
 		break;
+	case KVMCPU_CALL_RUN:
+		r.run.ticks = UINT64_MAX;
+		r.run.advance_to_tick = 1;
+		r.run.stop_at_exit = r.run.async = true;
+		/* fall through */
+	case KVMCPU_CALL_WAIT_RUN:
+	case KVMCPU_CALL_CANCEL_RUN:
+		r.run.vcpu_mask = 0xa;
+		break;
 	default:
 		break;
 	}
@@ -279,6 +289,7 @@ static const struct kvmcpu_vcpu_status vcpu_status = {
     .stop_reason = "strict",
     .first_entry_ns = 4,
     .thread_id = 5,
+    .in_run = true,
     .wait =
 	{
 	    .cause = KVMCPU_WAIT_ABSENT,
@@ -318,6 +329,9 @@ static const struct kvmcpu_vcpu_stats vcpu_stats = {
     .num_events = 17,
     .num_events_lost = 18,
     .io_bytes = 19,
+    .ticks_executed = 20,
+    .ticks_idle = 21,
+    .num_runs = 22,
     .to_sent = histogram,
     .to_replied = {.count = 8},
     .to_reentered = {.max_ns = 9},
@@ -364,8 +378,21 @@ static void fill_status(struct kvmcpu_status *s)
 	    .n_vcpus = 1,
 	    .notes = notes,
 	    .n_notes = COUNT(notes),
+	    .clock = "monotonic",
 	};
 }
+
+static const struct kvmcpu_vcpu_run run = {
+    .vcpu = 1,
+    .end = KVMCPU_RUN_END_STOPPED,
+    .tick = 2,
+    .executed_ticks = 3,
+    .charged_ticks = 4,
+    .idle_ticks = 5,
+    .exit_seq = 6,
+    .exits = 7,
+    .in_flight = true,
+};
 
 static int pack_response(enum kvmcpu_result result, struct sample *s)
 {
@@ -399,6 +426,9 @@ static int pack_response(enum kvmcpu_result result, struct sample *s)
 	case KVMCPU_RESULT_SCHEMA:
 		r.schema.data = data8;
 		r.schema.size = 3;
+		break;
+	case KVMCPU_RESULT_RUNS:
+		r.runs = (struct kvmcpu_run_result){&run, 1};
 		break;
 	case KVMCPU_RESULT_DONE:
 		break;
@@ -436,6 +466,8 @@ static int pack_events(const struct kvmcpu_event *events, size_t n, uint8_t *buf
 			    .claim_id = e->exit.claim_id,
 			    .client_id = e->exit.client_id,
 			    .dump = e->exit.dump,
+			    .executed_ticks = e->exit.executed_ticks,
+			    .idle_ticks = e->exit.idle_ticks,
 			};
 
 			if (x_size < 0 || r_size < 0)
@@ -474,6 +506,8 @@ static int pack_batch(struct sample *s)
 	events[0].exit.claim_id = 14;
 	events[0].exit.client_id = 15;
 	events[0].exit.dump = &dump;
+	events[0].exit.executed_ticks = 16;
+	events[0].exit.idle_ticks = 17;
 	return pack_events(events, 3, s->bytes, SAMPLE_MAX);
 }
 
@@ -484,8 +518,8 @@ static const size_t counts[] = {
     [SAMPLE_HELLO] = 3,
     [SAMPLE_HELLO_REPLY] = 1,
     [SAMPLE_FILTER] = 1,
-    [SAMPLE_REQUEST] = KVMCPU_CALL_EFFECT - KVMCPU_CALL_PING + 1,
-    [SAMPLE_RESPONSE] = KVMCPU_RESULT_SCHEMA - KVMCPU_RESULT_DONE + 2,
+    [SAMPLE_REQUEST] = KVMCPU_CALL_CANCEL_RUN - KVMCPU_CALL_PING + 1,
+    [SAMPLE_RESPONSE] = KVMCPU_RESULT_RUNS - KVMCPU_RESULT_DONE + 2,
     [SAMPLE_BATCH] = 1,
 };
 

@@ -439,16 +439,24 @@ static void test_exhausted_arena(void **state)
 }
 
 /* A frame full of the smallest submessages takes no more than its limit. */
-static void amplify(enum sample_type type, uint8_t tag, size_t size, size_t limit)
+/* size bytes of empty messages of a field, whose tag has one byte or two. */
+static void amplify(enum sample_type type, unsigned int tag, size_t size, size_t limit)
 {
+	uint8_t field[] = {(uint8_t)(tag & 0x7f), 0, 0};
+	size_t length = 2;
+
 	uint8_t *buf = malloc(size);
 	struct codec_error err;
 	struct codec_arena a;
 
-	for (size_t i = 0; i < size; i += 2) {
-		buf[i] = tag;
-		buf[i + 1] = 0;
+	if (tag > 0x7f) {
+		field[0] |= 0x80;
+		field[1] = (uint8_t)(tag >> 7);
+		length = 3;
 	}
+	size -= size % length;
+	for (size_t i = 0; i < size; i++)
+		buf[i] = field[i % length];
 	codec_arena_growing(&a, limit);
 	assert_int_equal(sample_repack(type, buf, size, &a, NULL, &err), -ENOMEM);
 	assert_true(a.taken <= limit);
@@ -462,7 +470,7 @@ static void test_amplification(void **state)
 	amplify(SAMPLE_REPLY, 5 << 3 | 2, KVMCPU_DEVICE_FRAME_MAX, 256 << 10);
 	amplify(SAMPLE_BATCH, 1 << 3 | 2, KVMCPU_CONTROL_FRAME_MAX, 16 << 20);
 	/* An unknown field each. */
-	amplify(SAMPLE_REQUEST, 15 << 3 | 2, KVMCPU_CONTROL_FRAME_MAX, 4 << 20);
+	amplify(SAMPLE_REQUEST, 127 << 3 | 2, KVMCPU_CONTROL_FRAME_MAX, 4 << 20);
 }
 
 int main(void)

@@ -22,18 +22,12 @@ struct settings {
 };
 
 static const struct option options[] = {
-    {"vm", required_argument, NULL, 'v'},
-    {"runtime-dir", required_argument, NULL, 'r'},
-    {"debugcon", required_argument, NULL, 'd'},
-    {"serial", required_argument, NULL, 's'},
-    {"post", no_argument, NULL, 'p'},
-    {"ready-fd", required_argument, NULL, 'R'},
-    {"resume", no_argument, NULL, 'u'},
-    {"state", required_argument, NULL, 'S'},
-    {"log", required_argument, NULL, 'l'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
+    {"vm", required_argument, NULL, 'v'},	{"runtime-dir", required_argument, NULL, 'r'},
+    {"debugcon", required_argument, NULL, 'd'}, {"serial", required_argument, NULL, 's'},
+    {"post", no_argument, NULL, 'p'},		{"ready-fd", required_argument, NULL, 'R'},
+    {"resume", no_argument, NULL, 'u'},		{"state", required_argument, NULL, 'S'},
+    {"log", required_argument, NULL, 'l'},	{"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},	{NULL, 0, NULL, 0},
 };
 
 static const char help[] =

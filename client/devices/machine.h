@@ -13,7 +13,7 @@
 struct machine_settings {
 	const char *vm, *runtime_dir, *debugcon, *serial, *state;
 	bool post;
-	bool resume; /* let the VM run once all is connected */
+	bool resume;  /* let the VM run once all is connected */
 	int ready_fd; /* -1 for none */
 };
 

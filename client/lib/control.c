@@ -127,7 +127,7 @@ static int refusal(struct kvmcpu_control *c)
 	static const int errors[] = {
 	    [KVMCPU_ERROR_INVALID] = -EINVAL,	      [KVMCPU_ERROR_RANGE] = -ERANGE,
 	    [KVMCPU_ERROR_UNSUPPORTED] = -EOPNOTSUPP, [KVMCPU_ERROR_SYSTEM] = -EIO,
-	    [KVMCPU_ERROR_TIMEOUT] = -EBUSY,
+	    [KVMCPU_ERROR_TIMEOUT] = -EBUSY,	      [KVMCPU_ERROR_STATE] = -EBUSY,
 	};
 	const char *message = c->response.error.message;
 	size_t code = (size_t)c->response.error.code;
@@ -162,8 +162,7 @@ int control_call(struct kvmcpu_control *c, struct kvmcpu_request *q, enum kvmcpu
 	if (c->broken)
 		return conn_fail(&c->conn, -ENOTCONN,
 				 "this connection has failed before: connect again");
-	if (deadline_ns < UINT64_MAX - extra_ns)
-		deadline_ns += extra_ns;
+	deadline_ns = deadline_ns < UINT64_MAX - extra_ns ? deadline_ns + extra_ns : UINT64_MAX;
 	codec_arena_reset(&c->arena);
 	memset(&c->response, 0, sizeof(c->response));
 	c->raw = NULL;
@@ -225,6 +224,53 @@ int kvmcpu_control_resume(struct kvmcpu_control *c, uint64_t vcpu_mask,
 
 	q.pause.vcpu_mask = vcpu_mask;
 	return status_call(c, &q, 0, ret);
+}
+
+static int run_call(struct kvmcpu_control *c, struct kvmcpu_request *q,
+		    const struct kvmcpu_run_result **ret)
+{
+	int r = control_call(c, q, KVMCPU_RESULT_RUNS, UINT64_MAX);
+
+	if (r == 0)
+		*ret = &c->response.runs;
+	return r;
+}
+
+int kvmcpu_control_run(struct kvmcpu_control *c, const struct kvmcpu_run_options *options,
+		       const struct kvmcpu_run_result **ret)
+{
+	static const struct kvmcpu_run_result none;
+	struct kvmcpu_request q = {.call = KVMCPU_CALL_RUN};
+	int r;
+
+	q.run.vcpu_mask = options->vcpu_mask;
+	q.run.ticks = options->ticks;
+	q.run.advance_to_tick = options->advance_to_tick;
+	q.run.stop_at_exit = options->stop_at_exit;
+	q.run.async = options->async;
+	if (!options->async)
+		return run_call(c, &q, ret);
+	r = control_call(c, &q, KVMCPU_RESULT_DONE, 0);
+	if (r == 0)
+		*ret = &none;
+	return r;
+}
+
+int kvmcpu_control_wait_run(struct kvmcpu_control *c, uint64_t vcpu_mask,
+			    const struct kvmcpu_run_result **ret)
+{
+	struct kvmcpu_request q = {.call = KVMCPU_CALL_WAIT_RUN};
+
+	q.run.vcpu_mask = vcpu_mask;
+	return run_call(c, &q, ret);
+}
+
+int kvmcpu_control_cancel_run(struct kvmcpu_control *c, uint64_t vcpu_mask)
+{
+	struct kvmcpu_request q = {.call = KVMCPU_CALL_CANCEL_RUN};
+
+	q.run.vcpu_mask = vcpu_mask;
+	return control_call(c, &q, KVMCPU_RESULT_DONE, 0);
 }
 
 int kvmcpu_control_stop(struct kvmcpu_control *c, uint32_t code, const char *reason)

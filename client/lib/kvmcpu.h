@@ -170,7 +170,8 @@ int kvmcpu_device_run(struct kvmcpu_device *d, kvmcpu_device_handler handler, vo
  *   -ERANGE      an index, an address or a value is out of range
  *   -EOPNOTSUPP  not with this VM's configuration
  *   -EIO         KVM or the system refused
- *   -EBUSY       the daemon could not do it before its deadline: try again
+ *   -EBUSY       the daemon could not do it before its deadline, or not while the vCPU is
+ *                in its present state: the text says what to do first
  *   -ETIMEDOUT   no answer; the connection is of no more use: free it
  *   -ECONNRESET  the daemon has gone, or closed the connection: free it
  *   -EPROTO      its bytes make no sense: free it; the versions may differ
@@ -216,6 +217,30 @@ int kvmcpu_control_pause(struct kvmcpu_control *c, uint64_t vcpu_mask, uint32_t 
 /* Lets the vCPUs of vcpu_mask (0: all) run again. */
 int kvmcpu_control_resume(struct kvmcpu_control *c, uint64_t vcpu_mask,
 			  const struct kvmcpu_status **ret);
+
+/* A run by budget: see RunCall in control.proto, whose fields these are. */
+struct kvmcpu_run_options {
+	uint64_t vcpu_mask;	  /* 0: all; each must be paused and in no run */
+	uint64_t ticks;		  /* the budget; 0 completes a pending access only */
+	uint64_t advance_to_tick; /* 0, or where a clock that stands before it is set */
+	bool stop_at_exit;
+	bool async; /* return at once; kvmcpu_control_wait_run gets the result */
+};
+
+/* Runs vCPUs and waits for their runs' ends, for as long as that takes. *ret has one
+ * entry for each vCPU; the handle's, until the next call. With async *ret is empty.
+ * Freeing the handle cancels what it has begun. -EBUSY: a vCPU is not paused, or is
+ * in a run. -ERANGE: the budget goes past the clock's end. */
+int kvmcpu_control_run(struct kvmcpu_control *c, const struct kvmcpu_run_options *options,
+		       const struct kvmcpu_run_result **ret);
+
+/* Waits, for as long as it takes, until no run of these vCPUs (0: all) is going;
+ * *ret has the last run of each that was ever run. */
+int kvmcpu_control_wait_run(struct kvmcpu_control *c, uint64_t vcpu_mask,
+			    const struct kvmcpu_run_result **ret);
+
+/* Ends the runs of these vCPUs (0: all), whoever began them. */
+int kvmcpu_control_cancel_run(struct kvmcpu_control *c, uint64_t vcpu_mask);
 
 /* Ends the VM and the daemon, whose exit status will be code (0 to 63). reason
  * is for its log, at most 200 bytes; NULL for none. */

@@ -281,7 +281,7 @@ struct x86_dump *x86_dump_take(struct vcpu *v, const char *cause)
 		return NULL;
 	codec_arena_growing(&d->arena, ARENA_BYTES);
 	d->dump.vcpu = v->index;
-	d->dump.tick = v->tick;
+	d->dump.tick = v->clock.tick;
 	d->dump.access_pending = v->completion_due || v->wait_info.cause != KVMCPU_WAIT_NONE;
 	copy = codec_arena_alloc(&d->arena, strlen(cause) + 1);
 	d->dump.cause = copy != NULL ? strcpy(copy, cause) : "";

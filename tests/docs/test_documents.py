@@ -484,7 +484,7 @@ def test_page_exchange(place):
     hello, welcome, *exchange, notice = frames_of_page()
     (place.path / "guest.bin").write_bytes(bytes.fromhex("e450 e651 f4"))
     vm = place.start("kvmcpud", "--name", "vm", "--memory", "64M", "--image", "guest.bin@0x1000",
-                     "--entry", "0x1000", "--paused")
+                     "--entry", "0x1000", "--clock", "none", "--paused")
     place.listening("vm")
     version = re.search(r"^kvmcpud (\S+)", run("kvmcpud", "--version").stdout).group(1)
     with socket.socket(socket.AF_UNIX) as sock, place.control("vm") as control:

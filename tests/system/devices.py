@@ -59,10 +59,11 @@ class Gate(Counter):
         self._go.set()
 
     def write(self, access):
-        super().write(access)
+        ticks = super().write(access)
         if self.total == self._at:
             self.entered.set()
             assert self._go.wait(DEADLINE), "nobody opened the gate"
+        return ticks
 
 
 def counts(control_client, vcpus=1, address=COUNTS):

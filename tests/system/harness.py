@@ -140,7 +140,8 @@ class Process:
 class Daemon(Process):
     """A running kvmcpud.
 
-    options are its command line's words behind --name and --runtime-dir. It is
+    options are its command line's words behind --name and --runtime-dir. Without a --clock
+    among them, executing takes no simulated time, so that ticks are exact. It is
     ready when this returns, unless wait=False. runtime_dir: one that exists, to
     start a second daemon beside another; it is left alone then.
     """
@@ -155,8 +156,10 @@ class Daemon(Process):
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._notify.bind(os.path.join(self._files, "notify"))
         self._killed = False
+        clock = [] if "--clock" in options else ["--clock", "none"]
         super().__init__(
-            [program, "--name", name, "--runtime-dir", self.runtime_dir, *options], self._files,
+            [program, "--name", name, "--runtime-dir", self.runtime_dir, *clock, *options],
+            self._files,
             "kvmcpud", NOTIFY_SOCKET=self._notify.getsockname())
         if wait:
             try:

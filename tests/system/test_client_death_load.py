@@ -152,10 +152,10 @@ def test_kills_under_load(start, guest, direction):
     if reads:
         sums = struct.unpack(f"<{VCPUS}Q", control.read_memory(SUMS, 8 * VCPUS))
         assert list(sums) == [n * (n + 1) // 2 & 0xFFFFFFFF for n in done]
-    # Each kill costs each vCPU at most the one exit that the dead client had; but it
-    # did cost some, or nothing was tried here.
+    # Each kill costs each vCPU at most the one exit that the dead client had; but some
+    # did cost one (how many depends on the machine's load), or nothing was tried here.
     again = sum(vcpu.num_redelivered for vcpu in stats.vcpus)
-    assert KILLS // 2 <= again <= KILLS
+    assert KILLS // 20 <= again <= KILLS
     assert sum(claim_.reads + claim_.writes for claim_ in stats.claims) == sum(done)
     assert time.monotonic() - began < DEADLINE
     state.close()

@@ -25,7 +25,7 @@ from .access import Access, Reply
 from .control import Control
 from .device import (Device, halt, hypercall, mmio_read, mmio_write, msr_read, msr_write, pio_read,
                      pio_write)
-from .effects import interrupt, irq_line, nmi, stop_vm, wake, write_memory
+from .effects import end_run, interrupt, irq_line, nmi, stop_vm, wake, write_memory
 from .errors import (Closed, ConnectError, ControlError, Error, ProtocolError, Refused,
                      StateError, Timeout)
 from .format import format_event
@@ -37,7 +37,7 @@ from .state import StateFile
 __all__ = [
     "Access", "Closed", "ConnectError", "Control", "ControlError", "Device", "Error",
     "GuestMemory", "Monitor", "ProtocolError", "Refused", "Reply", "Server", "StateError",
-    "StateFile", "Timeout", "format_event", "halt", "hypercall", "interrupt", "irq_line",
+    "StateFile", "Timeout", "end_run", "format_event", "halt", "hypercall", "interrupt", "irq_line",
     "mmio_read", "mmio_write", "msr_read", "msr_write", "nmi", "pio_read", "pio_write", "serve",
     "stop_vm", "wake", "write_memory",
 ]

@@ -6,6 +6,7 @@ A request that fails raises ControlError and leaves everything as it was. A
 Control belongs to one thread at a time.
 """
 
+import math
 import os
 import time
 
@@ -61,7 +62,7 @@ class Control:
         self._connection.send(request)
         deadline = None if self.timeout is None else time.monotonic() + self.timeout + extra_s
         while True:
-            left = None if deadline is None else max(0, deadline - time.monotonic())
+            left = None if deadline in (None, math.inf) else max(0, deadline - time.monotonic())
             response = self._connection.receive(self._response, left)
             if response.id == self._id:
                 break
@@ -112,6 +113,37 @@ class Control:
         """Lets vcpus (none means all) run again and returns Status."""
         return self._result(
             "status", control.Request(resume=control.ResumeCall(vcpus=vcpus)))
+
+    def run(self, ticks, vcpus=(), advance_to=0, stop_at_exit=False):
+        """Lets paused vcpus (none means all) run until their clocks have advanced by ticks,
+        or something else ends their runs. Returns a list of VcpuRun, one for each vCPU:
+        end says why (run_end() its name), tick is the clock, executed_ticks, charged_ticks
+        and idle_ticks what it gained.
+
+        A clock that stands before the tick advance_to is first set to it. With stop_at_exit
+        a run also ends behind the first exit that somebody was to answer. Waits for as long
+        as the runs take, self.timeout notwithstanding. ControlError "state": a vCPU is not
+        paused, or is in a run; "range": the clock would pass its end.
+        """
+        call = control.RunCall(vcpus=vcpus, ticks=ticks, advance_to_tick=advance_to,
+                               stop_at_exit=stop_at_exit)
+        return list(self._result("runs", control.Request(run=call), math.inf).runs)
+
+    def begin_run(self, ticks, vcpus=(), advance_to=0, stop_at_exit=False):
+        """As run(), but returns at once: wait_run() has the result."""
+        call = control.RunCall(vcpus=vcpus, ticks=ticks, advance_to_tick=advance_to,
+                               stop_at_exit=stop_at_exit)
+        setattr(call, "async", True)  # a word of Python's
+        self._result("done", control.Request(run=call))
+
+    def wait_run(self, vcpus=()):
+        """Waits until no run of vcpus is going; the last run of each, as run() returns it."""
+        call = control.WaitRunCall(vcpus=vcpus)
+        return list(self._result("runs", control.Request(wait_run=call), math.inf).runs)
+
+    def cancel_run(self, vcpus=()):
+        """Ends the runs of vcpus, whoever began them."""
+        self._result("done", control.Request(cancel_run=control.CancelRunCall(vcpus=vcpus)))
 
     def stop(self, code=0, reason=""):
         """Ends the VM and the daemon, whose exit status is code (0 to 63)."""

@@ -62,6 +62,13 @@ def wake(vcpu):
     return exit_.Effect(wake=exit_.Wake(vcpu=vcpu))
 
 
+def end_run(vcpu):
+    """Ends the run by budget (Control.run()) that a vCPU is in, if it is in one: for a device
+    that has just set a timer which the scheduler must look at."""
+    _in_range("vcpu", vcpu, 0, 63)
+    return exit_.Effect(end_run=exit_.EndRun(vcpu=vcpu))
+
+
 def stop_vm(code=0, reason="", reset=False):
     """Ends the VM and the daemon, whose exit status is code (0 to 63).
 
@@ -83,7 +90,7 @@ def check(effects, vm):
         kind = effect.WhichOneof("kind")
         if kind is None:
             raise ValueError("an effect does nothing: make it with kvmcpu.irq_line() and its kin")
-        if kind in ("interrupt", "nmi", "wake"):
+        if kind in ("interrupt", "nmi", "wake", "end_run"):
             _in_range("vcpu", getattr(effect, kind).vcpu, 0, vm.vcpus - 1)
         in_kernel = vm.irqchip == schema.hello.IRQCHIP_KIND_KERNEL
         if kind == "set_irq_line" and not in_kernel:

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static enum run_phase phase_of(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->timed_run.phase, memory_order_acquire);
+}
+
+static void set_phase(struct vcpu *v, enum run_phase phase)
+{
+	atomic_store_explicit(&v->timed_run.phase, phase, memory_order_release);
+}
+
+void run_start(struct vcpu *v, uint64_t budget, uint64_t advance_to, bool at_exit)
+{
+	v->timed_run.budget = budget;
+	v->timed_run.advance_to = advance_to;
+	v->timed_run.at_exit = at_exit;
+	atomic_store(&v->timed_run.cancelled, false);
+	atomic_store(&v->timed_run.event, false);
+	set_phase(v, RUN_WANTED);
+	vcpu_kick(v);
+}
+
+bool run_is_active(const struct vcpu *v)
+{
+	enum run_phase phase = phase_of(v);
+
+	return phase != RUN_NONE && phase != RUN_DONE;
+}
+
+void run_cancel(struct vcpu *v)
+{
+	atomic_store(&v->timed_run.cancelled, true);
+	vcpu_kick(v);
+}
+
+void run_post_event(struct vcpu *v)
+{
+	atomic_store(&v->timed_run.event, true);
+	vcpu_kick(v);
+}
+
+/* ---- V from here on ---- */
+
+static void begin(struct vcpu *v)
+{
+	struct run *r = &v->timed_run;
+	struct clock *c = &v->clock;
+	uint64_t tick = stat_get(&c->tick);
+
+	r->executed = stat_get(&c->executed);
+	r->charged = stat_get(&c->charged);
+	r->idle = stat_get(&c->idle);
+	r->exit_seq = stat_get(&v->exit_seq);
+	if (r->advance_to > tick)
+		clock_add_idle(c, r->advance_to - tick);
+	tick = stat_get(&c->tick);
+	r->end_tick = r->budget > UINT64_MAX - tick ? UINT64_MAX : tick + r->budget;
+	atomic_store(&v->settled, false);
+	set_phase(v, RUN_GOING);
+	stat_add(&v->stats.num_runs, 1);
+}
+
+/* Whether somebody owes the answer to the exit that is being served. */
+static bool in_flight(const struct vcpu *v)
+{
+	return stat_get32(&v->wait_info.cause) != KVMCPU_WAIT_NONE;
+}
+
+static void end(struct vcpu *v, enum kvmcpu_run_end why)
+{
+	v->timed_run.result.end = why;
+	set_phase(v, RUN_ENDING);
+}
+
+void run_attend(struct vcpu *v)
+{
+	if (phase_of(v) == RUN_WANTED)
+		begin(v);
+	if (phase_of(v) != RUN_GOING || !atomic_load(&v->timed_run.cancelled))
+		return;
+	end(v, KVMCPU_RUN_END_CANCELLED);
+	/* An access in flight may never be answered; whoever cancels need not wait. */
+	if (in_flight(v))
+		run_report(v);
+}
+
+bool run_goes_on(struct vcpu *v)
+{
+	struct run *r = &v->timed_run;
+
+	if (phase_of(v) != RUN_GOING)
+		return false;
+	if (v->stopped)
+		end(v, KVMCPU_RUN_END_STOPPED);
+	else if (atomic_load(&r->event))
+		end(v, KVMCPU_RUN_END_EVENT);
+	else if (v->halted)
+		end(v, KVMCPU_RUN_END_HALT);
+	else if (r->at_exit && v->asked_seq > r->exit_seq)
+		end(v, KVMCPU_RUN_END_EXIT);
+	else if (stat_get(&v->clock.tick) >= r->end_tick)
+		end(v, KVMCPU_RUN_END_BUDGET);
+	return phase_of(v) == RUN_GOING;
+}
+
+void run_report(struct vcpu *v)
+{
+	struct run *r = &v->timed_run;
+	const struct clock *c = &v->clock;
+
+	if (phase_of(v) != RUN_ENDING)
+		return;
+	r->result = (struct kvmcpu_vcpu_run){
+	    .vcpu = v->index,
+	    .end = r->result.end,
+	    .tick = stat_get(&c->tick),
+	    .executed_ticks = stat_get(&c->executed) - r->executed,
+	    .charged_ticks = stat_get(&c->charged) - r->charged,
+	    .idle_ticks = stat_get(&c->idle) - r->idle,
+	    .exit_seq = stat_get(&v->exit_seq),
+	    .exits = stat_get(&v->exit_seq) - r->exit_seq,
+	    .in_flight = in_flight(v),
+	};
+	set_phase(v, RUN_DONE);
+	vm_notify(v->vm);
+}
+
+void run_abandon(struct vcpu *v)
+{
+	if (!run_is_active(v))
+		return;
+	if (phase_of(v) == RUN_WANTED)
+		begin(v);
+	end(v, KVMCPU_RUN_END_STOPPED);
+	run_report(v);
+}
+
+/* ---- the timer ---- */
+
+int run_timer_create(struct vcpu *v)
+{
+	struct sigevent e = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
+
+#ifdef sigev_notify_thread_id
+	e.sigev_notify_thread_id = gettid();
+#else
+	e._sigev_un._tid = gettid();
+#endif
+	v->timed_run.has_timer = timer_create(CLOCK_MONOTONIC, &e, &v->timed_run.timer) == 0;
+	return v->timed_run.has_timer ? 0 : -errno;
+}
+
+void run_timer_delete(struct vcpu *v)
+{
+	if (v->timed_run.has_timer)
+		timer_delete(v->timed_run.timer);
+	v->timed_run.has_timer = false;
+}
+
+void run_timer_arm(struct vcpu *v, uint64_t ns)
+{
+	struct itimerspec t = {
+	    .it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}};
+
+	if (ns != UINT64_MAX)
+		timer_settime(v->timed_run.timer, 0, &t, NULL);
+}
+
+bool run_timer_disarm(struct vcpu *v)
+{
+	static const struct itimerspec never;
+	struct itimerspec left;
+
+	timer_settime(v->timed_run.timer, 0, &never, &left);
+	return left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0;
+}
+
+uint64_t run_ns_left(const struct vcpu *v)
+{
+	uint64_t tick = stat_get(&v->clock.tick), ns;
+
+	if (phase_of(v) != RUN_GOING)
+		return UINT64_MAX;
+	ns = clock_ns_for(&v->vm->rate, v->vm->tsc_khz, v->timed_run.end_tick - tick);
+	return ns == 0 ? 1 : ns; /* 0 would disarm it */
+}
+
+void run_timer_expired(struct vcpu *v)
+{
+	uint64_t tick = stat_get(&v->clock.tick);
+
+	if (phase_of(v) == RUN_GOING && tick < v->timed_run.end_tick)
+		clock_add_ticks_executed(&v->clock, v->timed_run.end_tick - tick);
+}
