@@ -49,6 +49,8 @@ static void put_vcpu(struct wire *w, const struct kvmcpu_vcpu_stats *v)
 	wire_uint(w, 23, v->ticks_executed);
 	wire_uint(w, 24, v->ticks_idle);
 	wire_uint(w, 25, v->num_runs);
+	wire_uint(w, 26, v->num_quantum_waits);
+	wire_uint(w, 27, v->max_skew_ticks);
 	wire_end(w, mark);
 }
 
@@ -116,6 +118,8 @@ static void get_vcpu(const Kvmcpud__V1__VcpuStats *m, struct kvmcpu_vcpu_stats *
 	ret->ticks_executed = m->ticks_executed;
 	ret->ticks_idle = m->ticks_idle;
 	ret->num_runs = m->num_runs;
+	ret->num_quantum_waits = m->num_quantum_waits;
+	ret->max_skew_ticks = m->max_skew_ticks;
 	ret->ticks_charged = m->ticks_charged;
 	ret->num_events = m->num_events;
 	ret->num_events_lost = m->num_events_lost;

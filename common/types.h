@@ -404,6 +404,7 @@ struct kvmcpu_vcpu_stats {
 	uint64_t io_bytes;
 	uint64_t ticks_executed, ticks_idle; /* with ticks_charged, tick */
 	uint64_t num_runs;
+	uint64_t num_quantum_waits, max_skew_ticks;
 	struct kvmcpu_histogram to_sent, to_replied, to_reentered;
 };
 

@@ -18,6 +18,7 @@
 #include <event2/event.h>
 
 #include "log.h"
+#include "quantum.h"
 #include "run.h"
 #include "session.h"
 #include "stats.h"
@@ -224,6 +225,7 @@ static void call_resume(struct session *s, const struct kvmcpu_request *q, struc
 			return;
 		}
 	}
+	quantum_join(vm, mask);
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (mask >> i & 1)
 			vcpu_set_paused(vm->vcpus[i], false);

@@ -9,6 +9,7 @@
 
 #include "control_call.h"
 #include "loop.h"
+#include "quantum.h"
 #include "run.h"
 #include "vm.h"
 
@@ -82,6 +83,7 @@ void control_run(struct session *s, const struct kvmcpu_request *q, struct codec
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (mask >> i & 1 && !may_run(s, q, vm->vcpus[i]))
 			return;
+	quantum_join(vm, mask);
 	for (uint32_t i = 0; i < vm->n_vcpus; i++) {
 		if (!(mask >> i & 1))
 			continue;

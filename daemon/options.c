@@ -252,6 +252,27 @@ static const char *take_host_factor(struct options *o, const char *value)
 	return NULL;
 }
 
+static const char *take_quantum(struct options *o, const char *value)
+{
+	static const struct {
+		const char *name;
+		uint64_t ticks; /* picoseconds */
+	} units[] = {{"", 1},	      {"ps", 1},	  {"ns", 1000},
+		     {"us", 1000000}, {"ms", 1000000000}, {"s", 1000000000000}};
+	uint64_t n;
+	char *end;
+
+	if (!parse_number(value, &n, &end))
+		return "give a time such as 10us, or ticks; 0 for none";
+	for (unsigned i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].name) != 0 || n > UINT64_MAX / units[i].ticks)
+			continue;
+		o->quantum = n * units[i].ticks;
+		return NULL;
+	}
+	return "give a time such as 10us (units ps, ns, us, ms, s), or ticks; 0 for none";
+}
+
 static const char *take_pace(struct options *o, const char *value)
 {
 	o->realtime = strcmp(value, "realtime") == 0;
@@ -285,6 +306,8 @@ static const struct option_row {
      "what executing costs in ticks: host time, or nothing (default: monotonic)", take_clock},
     {"host-factor", "N[/D]", "simulated time for a unit of host time (default: 1)",
      take_host_factor},
+    {"quantum", "TIME", "how far vCPUs' clocks may be apart, such as 10us (default: 0, any)",
+     take_quantum},
     {"pace", "none|realtime", "whether an access takes on the host what it costs (default: none)",
      take_pace},
     {"on-reset", "stop|restart", "what a guest's reset does (default: stop, the daemon ends)",

@@ -42,6 +42,7 @@ struct options {
 	bool exit_on_failure;
 	enum clock_source clock;
 	uint32_t factor_num, factor_den; /* 1 to CLOCK_FACTOR_MAX */
+	uint64_t quantum;		 /* ticks; 0: none */
 	bool realtime;			 /* what an access costs is waited for */
 	bool restart;			 /* what a guest's reset does; else it ends the daemon */
 	enum log_level log_level;

@@ -174,8 +174,9 @@ void run_timer_arm(struct vcpu *v, uint64_t ns)
 	struct itimerspec t = {
 	    .it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}};
 
-	if (ns != UINT64_MAX)
-		timer_settime(v->timed_run.timer, 0, &t, NULL);
+	if (ns == 0) /* which would disarm it */
+		t.it_value.tv_nsec = 1;
+	timer_settime(v->timed_run.timer, 0, &t, NULL);
 }
 
 bool run_timer_disarm(struct vcpu *v)
@@ -187,20 +188,11 @@ bool run_timer_disarm(struct vcpu *v)
 	return left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0;
 }
 
-uint64_t run_ns_left(const struct vcpu *v)
+uint64_t run_ticks_left(const struct vcpu *v)
 {
-	uint64_t tick = stat_get(&v->clock.tick), ns;
+	uint64_t tick = stat_get(&v->clock.tick), end = v->timed_run.end_tick;
 
 	if (phase_of(v) != RUN_GOING)
 		return UINT64_MAX;
-	ns = clock_ns_for(&v->vm->rate, v->vm->tsc_khz, v->timed_run.end_tick - tick);
-	return ns == 0 ? 1 : ns; /* 0 would disarm it */
-}
-
-void run_timer_expired(struct vcpu *v)
-{
-	uint64_t tick = stat_get(&v->clock.tick);
-
-	if (phase_of(v) == RUN_GOING && tick < v->timed_run.end_tick)
-		clock_add_ticks_executed(&v->clock, v->timed_run.end_tick - tick);
+	return tick < end ? end - tick : 0;
 }

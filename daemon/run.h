@@ -66,16 +66,13 @@ void run_report(struct vcpu *v);
 /* At the thread's end: nobody waits for a result for ever. */
 void run_abandon(struct vcpu *v);
 
-/* The thread's timer. arm's ns counts from now; UINT64_MAX arms nothing. disarm
- * returns whether it had expired. */
+/* The thread's timer. arm's ns counts from now. disarm returns whether it had
+ * expired. */
 int run_timer_create(struct vcpu *v);
 void run_timer_arm(struct vcpu *v, uint64_t ns);
 bool run_timer_disarm(struct vcpu *v);
 void run_timer_delete(struct vcpu *v);
-/* How long the next entry may last, in ns; UINT64_MAX for as long as it likes. */
-uint64_t run_ns_left(const struct vcpu *v);
-/* Its timer has ended an entry: the clock is at least where the timer was to end it,
- * whatever a coarser source has measured. */
-void run_timer_expired(struct vcpu *v);
+/* What is left of the budget; UINT64_MAX if no run is going. */
+uint64_t run_ticks_left(const struct vcpu *v);
 
 #endif

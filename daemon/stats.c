@@ -44,6 +44,8 @@ static void collect_vcpu(struct vcpu *v, struct kvmcpu_vcpu_stats *ret)
 	    .ticks_executed = stat_get(&v->clock.executed),
 	    .ticks_idle = stat_get(&v->clock.idle),
 	    .num_runs = stat_get(&s->num_runs),
+	    .num_quantum_waits = stat_get(&s->num_quantum_waits),
+	    .max_skew_ticks = stat_get(&s->max_skew_ticks),
 	    .io_bytes = stat_get(&s->io_bytes),
 	};
 	hist_summary(&s->to_sent, &ret->to_sent);

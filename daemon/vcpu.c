@@ -26,6 +26,7 @@
 #include "exit.h"
 #include "interrupt.h"
 #include "log.h"
+#include "quantum.h"
 #include "sock.h"
 #include "vm.h"
 #include "x86/boot.h"
@@ -295,21 +296,36 @@ static bool wait_for_release(struct vcpu *v, int *ret)
 	return true;
 }
 
-/* KVM_RUN, for as long as a run by budget allows. The price of a budget is a
- * timer_settime(2) before and one behind. */
+/* How many ticks the next entry may last: a run's budget, or a quantum, is over then. */
+static uint64_t ticks_left(struct vcpu *v)
+{
+	uint64_t run = run_ticks_left(v), quantum = quantum_ticks_left(v);
+
+	return run < quantum ? run : quantum;
+}
+
+/* KVM_RUN, for as long as ticks_left() says. The price of a limit is a
+ * timer_settime(2) before and one behind. When the timer has ended it, the timer is
+ * right, whatever another source has measured. */
 static int run_guest(struct vcpu *v, uint64_t now)
 {
-	uint64_t ns = run_ns_left(v), before = clock_read(&v->vm->rate, now);
+	const struct clock_rate *rate = &v->vm->rate;
+	uint64_t ticks = ticks_left(v), begun = stat_get(&v->clock.tick), gained;
+	uint64_t before = clock_read(rate, now);
+	bool limited = ticks != UINT64_MAX && rate->source != CLOCK_SOURCE_NONE;
 	int r, error;
 
-	run_timer_arm(v, ns);
+	if (limited)
+		run_timer_arm(v, clock_ns_for(rate, v->vm->tsc_khz, ticks));
 	r = ioctl(v->fd, KVM_RUN, 0);
 	error = errno;
 	v->left_ns = sock_now_ns();
-	clock_add_executed(&v->clock, &v->vm->rate, clock_read(&v->vm->rate, v->left_ns) - before);
-	if (ns != UINT64_MAX && run_timer_disarm(v)) {
+	clock_add_executed(&v->clock, rate, clock_read(rate, v->left_ns) - before);
+	if (limited && run_timer_disarm(v)) {
 		drop_stale_signals();
-		run_timer_expired(v);
+		gained = stat_get(&v->clock.tick) - begun;
+		if (gained < ticks)
+			clock_add_ticks_executed(&v->clock, ticks - gained);
 	}
 	errno = error;
 	return r;
@@ -320,7 +336,7 @@ static int enter(struct vcpu *v)
 	uint64_t now;
 	int r;
 
-	if (wait_for_release(v, &r))
+	if (wait_for_release(v, &r) || quantum_wait(v, &r))
 		return r;
 	interrupt_deliver(v);
 	vcpu_set_state(v, KVMCPU_VCPU_RUNNING);
@@ -357,7 +373,10 @@ static int wait_idle(struct vcpu *v, bool goes_on)
 {
 	const struct clock_rate *rate = &v->vm->rate;
 	uint64_t before = clock_read(rate, sock_now_ns());
-	int r = vcpu_wait(v, -1, 0);
+	int r;
+
+	quantum_leave(v);
+	r = vcpu_wait(v, -1, 0);
 
 	if (v->halted && goes_on)
 		clock_add_idle_units(&v->clock, rate, clock_read(rate, sock_now_ns()) - before);
@@ -405,6 +424,7 @@ static void *vcpu_main(void *arg)
 		;
 	/* What is left in the mailbox is answered, so that nobody waits for it. */
 	run_jobs(v);
+	quantum_leave(v);
 	run_abandon(v);
 	run_timer_delete(v);
 	vcpu_publish(v, sock_now_ns());

@@ -76,7 +76,9 @@ struct vcpu {
 	/* V sets, anybody reads. */
 	_Atomic uint32_t state; /* enum kvmcpu_vcpu_state */
 	_Atomic bool paused;	/* it has seen pause_wanted */
-	_Atomic bool settled;	/* paused, nothing in flight, nothing to complete */
+	_Atomic bool competing; /* see quantum.h, as the next */
+	_Atomic bool at_barrier;
+	_Atomic bool settled; /* paused, nothing in flight, nothing to complete */
 	_Atomic uint64_t exit_seq;
 	_Atomic uint64_t first_entry_ns;
 	_Atomic(const char *) stop_reason; /* points to stop_text once it is whole */

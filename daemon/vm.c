@@ -21,6 +21,7 @@
 
 #include "interrupt.h"
 #include "log.h"
+#include "quantum.h"
 #include "sock.h"
 #include "vcpu.h"
 #include "x86/probe.h"
@@ -209,6 +210,8 @@ int vm_create_vcpus(struct vm *vm, struct fault *f)
 
 int vm_start(struct vm *vm, struct fault *f)
 {
+	if (!vm->options->paused)
+		quantum_join(vm, UINT64_MAX);
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (vcpu_start(vm->vcpus[i], f) < 0)
 			return -1;

@@ -332,6 +332,8 @@ static const struct kvmcpu_vcpu_stats vcpu_stats = {
     .ticks_executed = 20,
     .ticks_idle = 21,
     .num_runs = 22,
+    .num_quantum_waits = 23,
+    .max_skew_ticks = 24,
     .to_sent = histogram,
     .to_replied = {.count = 8},
     .to_reentered = {.max_ns = 9},
