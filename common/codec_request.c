@@ -46,6 +46,7 @@ static void put_call(struct wire *w, const struct kvmcpu_request *r)
 		wire_uint(w, 3, r->run.advance_to_tick);
 		wire_uint(w, 4, r->run.stop_at_exit);
 		wire_uint(w, 5, r->run.async);
+		wire_uint(w, 6, r->run.instructions);
 		break;
 	case KVMCPU_CALL_WAIT_RUN:
 	case KVMCPU_CALL_CANCEL_RUN:
@@ -145,6 +146,7 @@ static int get_call(const Kvmcpud__V1__Request *m, const struct codec_in *in,
 		ret->run.advance_to_tick = m->run->advance_to_tick;
 		ret->run.stop_at_exit = m->run->stop_at_exit;
 		ret->run.async = m->run->async;
+		ret->run.instructions = m->run->instructions;
 		return codec_get_vcpus(m->run->vcpus, m->run->n_vcpus, in, &ret->run.vcpu_mask);
 	case KVMCPU_CALL_WAIT_RUN:
 		return codec_get_vcpus(m->wait_run->vcpus, m->wait_run->n_vcpus, in,

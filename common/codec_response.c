@@ -61,6 +61,8 @@ static void put_runs(struct wire *w, const struct kvmcpu_run_result *l)
 		wire_uint(w, 7, r->exit_seq);
 		wire_uint(w, 8, r->exits);
 		wire_uint(w, 9, r->in_flight);
+		wire_uint(w, 10, r->instructions);
+		wire_uint(w, 11, r->host_ns);
 		wire_end(w, mark);
 	}
 }
@@ -182,6 +184,8 @@ static int get_runs(const Kvmcpud__V1__RunResult *m, const struct codec_in *in,
 		    .exit_seq = m->runs[i]->exit_seq,
 		    .exits = m->runs[i]->exits,
 		    .in_flight = m->runs[i]->in_flight,
+		    .instructions = m->runs[i]->instructions,
+		    .host_ns = m->runs[i]->host_ns,
 		};
 	*ret = (struct kvmcpu_run_result){runs, m->n_runs};
 	return 0;

@@ -51,6 +51,7 @@ static void put_vcpu(struct wire *w, const struct kvmcpu_vcpu_stats *v)
 	wire_uint(w, 25, v->num_runs);
 	wire_uint(w, 26, v->num_quantum_waits);
 	wire_uint(w, 27, v->max_skew_ticks);
+	wire_uint(w, 28, v->num_steps);
 	wire_end(w, mark);
 }
 
@@ -120,6 +121,7 @@ static void get_vcpu(const Kvmcpud__V1__VcpuStats *m, struct kvmcpu_vcpu_stats *
 	ret->num_runs = m->num_runs;
 	ret->num_quantum_waits = m->num_quantum_waits;
 	ret->max_skew_ticks = m->max_skew_ticks;
+	ret->num_steps = m->num_steps;
 	ret->ticks_charged = m->ticks_charged;
 	ret->num_events = m->num_events;
 	ret->num_events_lost = m->num_events_lost;

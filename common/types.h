@@ -404,7 +404,7 @@ struct kvmcpu_vcpu_stats {
 	uint64_t io_bytes;
 	uint64_t ticks_executed, ticks_idle; /* with ticks_charged, tick */
 	uint64_t num_runs;
-	uint64_t num_quantum_waits, max_skew_ticks;
+	uint64_t num_quantum_waits, max_skew_ticks, num_steps;
 	struct kvmcpu_histogram to_sent, to_replied, to_reentered;
 };
 
@@ -497,7 +497,8 @@ struct kvmcpu_request {
 			uint64_t vcpu_mask; /* 0: all */
 			uint64_t ticks, advance_to_tick;
 			bool stop_at_exit, async;
-		} run; /* WAIT_RUN and CANCEL_RUN use vcpu_mask */
+			uint64_t instructions; /* 0: no limit */
+		} run;			       /* WAIT_RUN and CANCEL_RUN use vcpu_mask */
 	};
 };
 
@@ -519,6 +520,7 @@ enum kvmcpu_run_end {
 	KVMCPU_RUN_END_EVENT = 4,
 	KVMCPU_RUN_END_CANCELLED = 5,
 	KVMCPU_RUN_END_STOPPED = 6,
+	KVMCPU_RUN_END_INSTRUCTIONS = 7,
 };
 
 struct kvmcpu_vcpu_run {
@@ -528,6 +530,8 @@ struct kvmcpu_vcpu_run {
 	uint64_t executed_ticks, charged_ticks, idle_ticks; /* in the run */
 	uint64_t exit_seq, exits;
 	bool in_flight;
+	uint64_t instructions; /* completed one by one */
+	uint64_t host_ns;
 };
 
 struct kvmcpu_run_result {

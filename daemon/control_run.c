@@ -12,6 +12,7 @@
 #include "quantum.h"
 #include "run.h"
 #include "vm.h"
+#include "x86/probe.h"
 
 static bool any_active(const struct vm *vm, uint64_t mask)
 {
@@ -73,6 +74,28 @@ static void wait_for_runs(struct session *s, uint64_t id, uint64_t mask)
 		p->runs = true;
 }
 
+/* Found out when it is first asked for, since it takes a VM of its own. */
+static bool may_step(struct session *s, const struct kvmcpu_request *q)
+{
+	struct vm *vm = s->loop->vm;
+
+	if (q->run.instructions == 0)
+		return true;
+	if (!vm->steps_known) {
+		vm->steps_trap = x86_single_steps_trap(vm->kvm_fd);
+		vm->steps_known = true;
+	}
+	if (vm->steps_trap > 0)
+		return true;
+	control_respond_error(
+	    s, q->id, KVMCPU_ERROR_UNSUPPORTED,
+	    "instructions cannot be counted: this KVM %s, and there is no performance counter; "
+	    "give a budget in ticks instead",
+	    vm->steps_trap == 0 ? "lets the guest run on behind a single step"
+				: "does not say whether it stops behind a single step");
+	return false;
+}
+
 void control_run(struct session *s, const struct kvmcpu_request *q, struct codec_arena *a)
 {
 	struct vm *vm = s->loop->vm;
@@ -83,12 +106,14 @@ void control_run(struct session *s, const struct kvmcpu_request *q, struct codec
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (mask >> i & 1 && !may_run(s, q, vm->vcpus[i]))
 			return;
+	if (!may_step(s, q))
+		return;
 	quantum_join(vm, mask);
 	for (uint32_t i = 0; i < vm->n_vcpus; i++) {
 		if (!(mask >> i & 1))
 			continue;
 		vm->vcpus[i]->timed_run.owner = s->client_id;
-		run_start(vm->vcpus[i], q->run.ticks, q->run.advance_to_tick, q->run.stop_at_exit);
+		run_start(vm->vcpus[i], q);
 	}
 	if (q->run.async)
 		control_respond_done(s, q->id);

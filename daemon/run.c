@@ -5,9 +5,14 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <linux/kvm.h>
+
 #include "clock.h"
+#include "sock.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -21,11 +26,12 @@ static void set_phase(struct vcpu *v, enum run_phase phase)
 	atomic_store_explicit(&v->timed_run.phase, phase, memory_order_release);
 }
 
-void run_start(struct vcpu *v, uint64_t budget, uint64_t advance_to, bool at_exit)
+void run_start(struct vcpu *v, const struct kvmcpu_request *q)
 {
-	v->timed_run.budget = budget;
-	v->timed_run.advance_to = advance_to;
-	v->timed_run.at_exit = at_exit;
+	v->timed_run.budget = q->run.ticks;
+	v->timed_run.advance_to = q->run.advance_to_tick;
+	v->timed_run.at_exit = q->run.stop_at_exit;
+	v->timed_run.instructions = q->run.instructions;
 	atomic_store(&v->timed_run.cancelled, false);
 	atomic_store(&v->timed_run.event, false);
 	set_phase(v, RUN_WANTED);
@@ -53,6 +59,25 @@ void run_post_event(struct vcpu *v)
 
 /* ---- V from here on ---- */
 
+/* KVM stops behind each instruction from now on, or no longer. */
+static void set_stepping(struct vcpu *v, bool on)
+{
+	struct kvm_guest_debug debug = {.control =
+					    on ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0};
+
+	if (ioctl(v->fd, KVM_SET_GUEST_DEBUG, &debug) < 0)
+		vcpu_stop(v, "KVM_SET_GUEST_DEBUG fails: %s", strerror(errno));
+}
+
+bool run_count_step(struct vcpu *v)
+{
+	if (!run_is_active(v) || v->timed_run.instructions == 0)
+		return false;
+	v->timed_run.steps++;
+	stat_add(&v->stats.num_steps, 1);
+	return true;
+}
+
 static void begin(struct vcpu *v)
 {
 	struct run *r = &v->timed_run;
@@ -63,12 +88,16 @@ static void begin(struct vcpu *v)
 	r->charged = stat_get(&c->charged);
 	r->idle = stat_get(&c->idle);
 	r->exit_seq = stat_get(&v->exit_seq);
+	r->begun_ns = sock_now_ns();
+	r->steps = 0;
 	if (r->advance_to > tick)
 		clock_add_idle(c, r->advance_to - tick);
 	tick = stat_get(&c->tick);
 	r->end_tick = r->budget > UINT64_MAX - tick ? UINT64_MAX : tick + r->budget;
 	atomic_store(&v->settled, false);
 	set_phase(v, RUN_GOING);
+	if (r->instructions > 0)
+		set_stepping(v, true);
 	stat_add(&v->stats.num_runs, 1);
 }
 
@@ -108,6 +137,8 @@ bool run_goes_on(struct vcpu *v)
 		end(v, KVMCPU_RUN_END_EVENT);
 	else if (v->halted)
 		end(v, KVMCPU_RUN_END_HALT);
+	else if (r->instructions > 0 && r->steps >= r->instructions)
+		end(v, KVMCPU_RUN_END_INSTRUCTIONS);
 	else if (r->at_exit && v->asked_seq > r->exit_seq)
 		end(v, KVMCPU_RUN_END_EXIT);
 	else if (stat_get(&v->clock.tick) >= r->end_tick)
@@ -122,6 +153,8 @@ void run_report(struct vcpu *v)
 
 	if (phase_of(v) != RUN_ENDING)
 		return;
+	if (r->instructions > 0)
+		set_stepping(v, false);
 	r->result = (struct kvmcpu_vcpu_run){
 	    .vcpu = v->index,
 	    .end = r->result.end,
@@ -132,6 +165,8 @@ void run_report(struct vcpu *v)
 	    .exit_seq = stat_get(&v->exit_seq),
 	    .exits = stat_get(&v->exit_seq) - r->exit_seq,
 	    .in_flight = in_flight(v),
+	    .instructions = r->steps,
+	    .host_ns = sock_now_ns() - r->begun_ns,
 	};
 	set_phase(v, RUN_DONE);
 	vm_notify(v->vm);

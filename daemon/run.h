@@ -32,10 +32,12 @@ struct run {
 	uint64_t budget;	    /* L, before WANTED; ticks */
 	uint64_t advance_to;	    /* the same; a tick */
 	bool at_exit;		    /* the same */
+	uint64_t instructions;	    /* the same; 0: as many as there is time for */
 	uint64_t owner;		    /* L only; the session's number */
 	uint64_t end_tick;	    /* V only, as the rest but result */
 	uint64_t executed, charged; /* the clock's parts when it began */
-	uint64_t idle, exit_seq;
+	uint64_t idle, exit_seq, begun_ns;
+	uint64_t steps; /* instructions completed, if they are limited */
 	timer_t timer;
 	bool has_timer;
 	struct kvmcpu_vcpu_run result; /* V, before DONE; L behind it */
@@ -44,7 +46,7 @@ struct run {
 /* ---- L ---- */
 
 /* The vCPU is paused and no run of it is going. Kicks it. */
-void run_start(struct vcpu *v, uint64_t budget, uint64_t advance_to, bool at_exit);
+void run_start(struct vcpu *v, const struct kvmcpu_request *q);
 /* WANTED, GOING or ENDING. Any thread. */
 bool run_is_active(const struct vcpu *v);
 
@@ -61,6 +63,8 @@ void run_post_event(struct vcpu *v);
 void run_attend(struct vcpu *v);
 /* Whether a run lets the vCPU run now. Ends one that is over. */
 bool run_goes_on(struct vcpu *v);
+/* A KVM_EXIT_DEBUG has come. True if it ends a single step of this run. */
+bool run_count_step(struct vcpu *v);
 /* Behind settle(): the result of a run that has ended. */
 void run_report(struct vcpu *v);
 /* At the thread's end: nobody waits for a result for ever. */

@@ -45,6 +45,7 @@ static void collect_vcpu(struct vcpu *v, struct kvmcpu_vcpu_stats *ret)
 	    .ticks_idle = stat_get(&v->clock.idle),
 	    .num_runs = stat_get(&s->num_runs),
 	    .num_quantum_waits = stat_get(&s->num_quantum_waits),
+	    .num_steps = stat_get(&s->num_steps),
 	    .max_skew_ticks = stat_get(&s->max_skew_ticks),
 	    .io_bytes = stat_get(&s->io_bytes),
 	};

@@ -20,7 +20,7 @@ struct vcpu_stats {
 	_Atomic uint64_t num_mmio, num_io, num_halt, num_interrupts, num_hypercalls;
 	_Atomic uint64_t num_msr, num_other;
 	_Atomic uint64_t num_unclaimed, num_filled, num_redelivered;
-	_Atomic uint64_t num_runs, num_quantum_waits, max_skew_ticks;
+	_Atomic uint64_t num_runs, num_quantum_waits, max_skew_ticks, num_steps;
 	_Atomic uint64_t num_events_lost; /* L adds */
 	_Atomic uint64_t io_bytes;
 	struct hist to_sent, to_replied, to_reentered;

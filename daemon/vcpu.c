@@ -258,6 +258,8 @@ static int half_entry(struct vcpu *v)
 	v->completion_due = false;
 	int r = ioctl(v->fd, KVM_RUN, 0);
 	stat_add(&v->stats.num_vm_half_entries, 1);
+	if (r == 0 && v->run->exit_reason == KVM_EXIT_DEBUG && run_count_step(v))
+		return 0;
 	if (r == 0)
 		return exit_serve(v, v->run->exit_reason, sock_now_ns());
 	if (errno != EINTR && errno != EAGAIN)
@@ -355,6 +357,8 @@ static int enter(struct vcpu *v)
 	now = v->left_ns;
 	atomic_store(&v->interruptible, 0);
 	stat_add(&v->stats.num_vm_exits, 1);
+	if (r == 0 && v->run->exit_reason == KVM_EXIT_DEBUG && run_count_step(v))
+		return 0;
 	if (r == 0)
 		return exit_serve(v, v->run->exit_reason, now);
 	if (errno == EINTR) {

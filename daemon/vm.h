@@ -36,6 +36,8 @@ struct vm {
 	struct vcpu *vcpus[KVMCPU_MAX_VCPUS];
 	uint32_t n_vcpus;		 /* const */
 	uint64_t started_ns;		 /* const */
+	bool steps_known;		 /* L only, as the next */
+	int steps_trap;			 /* x86_single_steps_trap()'s answer */
 	uint64_t instance;		 /* L only; drawn at the start and at each reset */
 	const char *notes[VM_MAX_NOTES]; /* const; degraded modes, for status */
 	size_t n_notes;			 /* const */

@@ -269,6 +269,7 @@ static int pack_request(enum kvmcpu_call call, struct sample *s)
 		r.run.ticks = UINT64_MAX;
 		r.run.advance_to_tick = 1;
 		r.run.stop_at_exit = r.run.async = true;
+		r.run.instructions = 2;
 		/* fall through */
 	case KVMCPU_CALL_WAIT_RUN:
 	case KVMCPU_CALL_CANCEL_RUN:
@@ -334,6 +335,7 @@ static const struct kvmcpu_vcpu_stats vcpu_stats = {
     .num_runs = 22,
     .num_quantum_waits = 23,
     .max_skew_ticks = 24,
+    .num_steps = 25,
     .to_sent = histogram,
     .to_replied = {.count = 8},
     .to_reentered = {.max_ns = 9},
@@ -394,6 +396,8 @@ static const struct kvmcpu_vcpu_run run = {
     .exit_seq = 6,
     .exits = 7,
     .in_flight = true,
+    .instructions = 8,
+    .host_ns = 9,
 };
 
 static int pack_response(enum kvmcpu_result result, struct sample *s)

@@ -47,7 +47,7 @@ struct command {
 
 extern const struct command status_command, pause_command, resume_command, stop_command,
     stats_command, monitor_command, dump_command, clients_command, memory_command, schema_command,
-    ping_command, run_command;
+    ping_command, run_command, step_command;
 
 /* One line on standard error, "kvmcpuctl: " in front; returns status. */
 int ctl_error(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -15,9 +15,9 @@
 #include "ctl.h"
 
 static const struct command *const commands[] = {
-    &status_command, &pause_command,   &resume_command, &stop_command,
-    &stats_command,  &monitor_command, &dump_command,	&clients_command,
-    &memory_command, &schema_command,  &ping_command,	&run_command,
+    &status_command,  &pause_command, &resume_command,	&stop_command,	 &stats_command,
+    &monitor_command, &dump_command,  &clients_command, &memory_command, &schema_command,
+    &ping_command,    &run_command,   &step_command,
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -49,4 +49,7 @@ void out_status(const struct kvmcpu_status *s);
 /* One line for one event. */
 void out_event(const struct kvmcpu_event *e);
 
+/* Why a run by budget has ended, in a few words. */
+const char *out_run_end(enum kvmcpu_run_end end);
+
 #endif

@@ -125,3 +125,18 @@ void out_status(const struct kvmcpu_status *s)
 	for (i = 0; i < s->n_notes; i++)
 		printf("note: %s\n", s->notes[i]);
 }
+
+const char *out_run_end(enum kvmcpu_run_end end)
+{
+	static const char *const texts[] = {
+	    [KVMCPU_RUN_END_BUDGET] = "the budget is used up",
+	    [KVMCPU_RUN_END_EXIT] = "an exit was answered",
+	    [KVMCPU_RUN_END_HALT] = "halted",
+	    [KVMCPU_RUN_END_EVENT] = "a device ended the run",
+	    [KVMCPU_RUN_END_CANCELLED] = "cancelled",
+	    [KVMCPU_RUN_END_STOPPED] = "stopped for good",
+	    [KVMCPU_RUN_END_INSTRUCTIONS] = "paused",
+	};
+
+	return end < sizeof(texts) / sizeof(texts[0]) && texts[end] != NULL ? texts[end] : "?";
+}

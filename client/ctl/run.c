@@ -62,26 +62,12 @@ static int take_option(int option, const char *value)
 	}
 }
 
-static const char *why(enum kvmcpu_run_end end)
-{
-	static const char *const texts[] = {
-	    [KVMCPU_RUN_END_BUDGET] = "the budget is used up",
-	    [KVMCPU_RUN_END_EXIT] = "an exit was answered",
-	    [KVMCPU_RUN_END_HALT] = "halted",
-	    [KVMCPU_RUN_END_EVENT] = "a device ended the run",
-	    [KVMCPU_RUN_END_CANCELLED] = "cancelled",
-	    [KVMCPU_RUN_END_STOPPED] = "stopped for good",
-	};
-
-	return end < sizeof(texts) / sizeof(texts[0]) && texts[end] != NULL ? texts[end] : "?";
-}
-
 static void print(const struct kvmcpu_vcpu_run *r)
 {
 	printf("vCPU %u  %s\n"
 	       "  ticks     %llu executed, %llu charged, %llu idle; the clock is at %llu\n"
 	       "  exits     %llu%s\n",
-	       r->vcpu, why(r->end), (unsigned long long)r->executed_ticks,
+	       r->vcpu, out_run_end(r->end), (unsigned long long)r->executed_ticks,
 	       (unsigned long long)r->charged_ticks, (unsigned long long)r->idle_ticks,
 	       (unsigned long long)r->tick, (unsigned long long)r->exits,
 	       r->in_flight ? ", the last still to be answered" : "");

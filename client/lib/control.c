@@ -248,6 +248,7 @@ int kvmcpu_control_run(struct kvmcpu_control *c, const struct kvmcpu_run_options
 	q.run.advance_to_tick = options->advance_to_tick;
 	q.run.stop_at_exit = options->stop_at_exit;
 	q.run.async = options->async;
+	q.run.instructions = options->instructions;
 	if (!options->async)
 		return run_call(c, &q, ret);
 	r = control_call(c, &q, KVMCPU_RESULT_DONE, 0);

@@ -224,13 +224,15 @@ struct kvmcpu_run_options {
 	uint64_t ticks;		  /* the budget; 0 completes a pending access only */
 	uint64_t advance_to_tick; /* 0, or where a clock that stands before it is set */
 	bool stop_at_exit;
-	bool async; /* return at once; kvmcpu_control_wait_run gets the result */
+	uint64_t instructions; /* end behind exactly so many; 0 for no such limit */
+	bool async;	       /* return at once; kvmcpu_control_wait_run gets the result */
 };
 
 /* Runs vCPUs and waits for their runs' ends, for as long as that takes. *ret has one
  * entry for each vCPU; the handle's, until the next call. With async *ret is empty.
  * Freeing the handle cancels what it has begun. -EBUSY: a vCPU is not paused, or is
- * in a run. -ERANGE: the budget goes past the clock's end. */
+ * in a run. -EOPNOTSUPP: this KVM cannot count instructions. -ERANGE: the budget goes past the
+ * clock's end. */
 int kvmcpu_control_run(struct kvmcpu_control *c, const struct kvmcpu_run_options *options,
 		       const struct kvmcpu_run_result **ret);
 

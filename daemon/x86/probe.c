@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
+ * Guests of a few instructions, and how each ends.
+ *
  * POPCNT touches neither memory nor anything that a hypervisor intercepts, every
  * x86-64 CPU of the last ten years has it, and KVM's emulator does not know it.
  * So where it ends in KVM_EXIT_INTERNAL_ERROR, the emulator ran it. Flat protected
@@ -22,7 +24,10 @@
 #define CODE_GPA 0x1000ull
 #define CR0_PE 1ull
 
-static const uint8_t code[] = {0xf3, 0x0f, 0xb8, 0xc0, 0xf4}; /* popcnt eax, eax; hlt */
+static const uint8_t popcnt[] = {0xf3, 0x0f, 0xb8, 0xc0, 0xf4}; /* popcnt eax, eax; hlt */
+static const uint8_t nops[] = {0x90, 0x90, 0xf4};		/* nop; nop; hlt */
+
+enum { STEPPED = 2 }; /* what run() returns for KVM_EXIT_DEBUG; 1: it came to its HLT */
 
 struct probe {
 	int vm_fd, vcpu_fd;
@@ -57,7 +62,7 @@ static int set_registers(int fd)
 	return ioctl(fd, KVM_SET_SREGS, &s) < 0 ? -1 : ioctl(fd, KVM_SET_REGS, &regs);
 }
 
-static int make(struct probe *p, int kvm_fd)
+static int make(struct probe *p, int kvm_fd, const uint8_t *code, size_t size)
 {
 	struct kvm_userspace_memory_region slot = {.guest_phys_addr = CODE_GPA,
 						   .memory_size = PAGE};
@@ -66,7 +71,7 @@ static int make(struct probe *p, int kvm_fd)
 	p->page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p->page == MAP_FAILED)
 		return -1;
-	memcpy(p->page, code, sizeof(code));
+	memcpy(p->page, code, size);
 	slot.userspace_addr = (uintptr_t)p->page;
 	p->vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
 	if (p->vm_fd < 0 || ioctl(p->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
@@ -102,6 +107,8 @@ static int run(const struct probe *p)
 	switch (p->run->exit_reason) {
 	case KVM_EXIT_HLT:
 		return 1;
+	case KVM_EXIT_DEBUG:
+		return STEPPED;
 	case KVM_EXIT_INTERNAL_ERROR:
 		return p->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? 0 : -EIO;
 	default:
@@ -112,8 +119,21 @@ static int run(const struct probe *p)
 int x86_kernel_mode_is_native(int kvm_fd)
 {
 	struct probe p = {.vm_fd = -1, .vcpu_fd = -1, .run = MAP_FAILED, .page = MAP_FAILED};
-	int r = make(&p, kvm_fd) < 0 ? -errno : run(&p);
+	int r = make(&p, kvm_fd, popcnt, sizeof(popcnt)) < 0 ? -errno : run(&p);
 
 	unmake(&p);
 	return r;
+}
+
+int x86_single_steps_trap(int kvm_fd)
+{
+	struct probe p = {.vm_fd = -1, .vcpu_fd = -1, .run = MAP_FAILED, .page = MAP_FAILED};
+	struct kvm_guest_debug steps = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
+	int r = make(&p, kvm_fd, nops, sizeof(nops));
+
+	if (r == 0)
+		r = ioctl(p.vcpu_fd, KVM_SET_GUEST_DEBUG, &steps);
+	r = r < 0 ? -errno : run(&p);
+	unmake(&p);
+	return r < 0 ? r : r == STEPPED;
 }

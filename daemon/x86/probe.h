@@ -11,4 +11,9 @@
  * that cannot be found out. Takes 2 ms, measured on PVM, where it is 0. */
 int x86_kernel_mode_is_native(int kvm_fd);
 
+/* Whether KVM stops a guest behind each instruction when it is asked for single steps:
+ * 1, 0 if it takes the request and lets the guest run on all the same (QEMU's emulated
+ * AMD-V does), or -errno. Takes as long. */
+int x86_single_steps_trap(int kvm_fd);
+
 #endif

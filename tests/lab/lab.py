@@ -25,7 +25,7 @@ import package
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SHARE = TOP / "build" / "lab"
-SILENCE = 60  # seconds; 5 are usual, for booting as for a sign of life
+SILENCE = 90  # seconds; 5 are usual, for booting as for a sign of life
 SLOWNESS = "10"  # how the tests are to take it; Python is some 18 times slower than here
 QUIT_KEY = 0x1d  # Ctrl-], as telnet's
 USAGE, MISSING, DIED, TIMEOUT = 64, 69, 71, 124

@@ -114,25 +114,27 @@ class Control:
         return self._result(
             "status", control.Request(resume=control.ResumeCall(vcpus=vcpus)))
 
-    def run(self, ticks, vcpus=(), advance_to=0, stop_at_exit=False):
+    def run(self, ticks, vcpus=(), advance_to=0, stop_at_exit=False, instructions=0):
         """Lets paused vcpus (none means all) run until their clocks have advanced by ticks,
         or something else ends their runs. Returns a list of VcpuRun, one for each vCPU:
         end says why (run_end() its name), tick is the clock, executed_ticks, charged_ticks
         and idle_ticks what it gained.
 
         A clock that stands before the tick advance_to is first set to it. With stop_at_exit
-        a run also ends behind the first exit that somebody was to answer. Waits for as long
-        as the runs take, self.timeout notwithstanding. ControlError "state": a vCPU is not
-        paused, or is in a run; "range": the clock would pass its end.
+        a run also ends behind the first exit that somebody was to answer; instructions above
+        0 has it end behind exactly so many, one by one. Waits for as long as the runs take,
+        self.timeout notwithstanding. ControlError "state": a vCPU is not paused, or is in a
+        run; "range": the clock would pass its end; "unsupported": instructions cannot be
+        counted here.
         """
         call = control.RunCall(vcpus=vcpus, ticks=ticks, advance_to_tick=advance_to,
-                               stop_at_exit=stop_at_exit)
+                               stop_at_exit=stop_at_exit, instructions=instructions)
         return list(self._result("runs", control.Request(run=call), math.inf).runs)
 
-    def begin_run(self, ticks, vcpus=(), advance_to=0, stop_at_exit=False):
+    def begin_run(self, ticks, vcpus=(), advance_to=0, stop_at_exit=False, instructions=0):
         """As run(), but returns at once: wait_run() has the result."""
         call = control.RunCall(vcpus=vcpus, ticks=ticks, advance_to_tick=advance_to,
-                               stop_at_exit=stop_at_exit)
+                               stop_at_exit=stop_at_exit, instructions=instructions)
         setattr(call, "async", True)  # a word of Python's
         self._result("done", control.Request(run=call))
 
