@@ -207,7 +207,7 @@ def test_who_knows_what():
     loop = {f"daemon/{name}.c" for name in
             ("loop", "listener", "session", "device", "monitor", "control")}
     assert including("event2/") <= loop
-    kvm = {f"daemon/{name}.c" for name in ("vcpu", "vm", "memory", "exit_decode", "interrupt",
+    kvm = {f"daemon/{name}.c" for name in ("vcpu", "run", "vm", "memory", "exit_decode", "interrupt",
                                                "irq")}
     assert all(path in kvm or path.startswith("daemon/x86/") for path in including("linux/kvm.h"))
     packers = including(r"(protobuf-c/|kvmcpud/v1/|codec_internal\.h)")
