@@ -57,7 +57,8 @@ static void decode_hypercall(struct kvm_run *run, struct kvmcpu_exit *x)
 {
 	x->address = run->hypercall.nr;
 	x->size = 8;
-	memcpy(x->hypercall.args, run->hypercall.args, sizeof(x->hypercall.args));
+	/* KVM_HC_MAP_GPA_RANGE, the only one, has three; KVM leaves the rest as it was. */
+	memcpy(x->hypercall.args, run->hypercall.args, 3 * sizeof(x->hypercall.args[0]));
 	x->hypercall.long_mode = run->hypercall.longmode;
 }
 

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: MIT
 """Hypercalls: one exit with a number and six arguments, whatever way the guest takes."""
 
+import collections
+import contextlib
+import re
+import shutil
+import signal
 import struct
 
 import kvmcpu
 import pytest
-from devices import PORT, RESULTS, STOP, counts, exits_of, halted
+from devices import RESULTS, STOP, TARGET, WAITING, all_in, counts, halted
 from guests import AT, EVERY_MODE, HEADERS, SOURCES, run
-from harness import DEADLINE, NO_KVM, USAGE, eventually
+from harness import NO_KVM, USAGE, eventually
+from raw import INVALID, Peer, claim, hello
+
+from kvmcpu.schema import hello as hello_messages
 
 DEFAULT_PORT = 0xE4
 PIO, MMIO, MSR, VMCALL, VMMCALL = range(5)
+HYPERCALL = hello_messages.SPACE_HYPERCALL
 MMIO_DOOR, MSR_DOOR = 0xD0000000, 0x4B564D80
 NUMBER = 0x70000001
 RESULT = 0xFEDCBA9876543210
@@ -162,10 +171,9 @@ def test_s22_a_claim_turns_them_on_while_the_guest_runs(start, guest):
 def test_s22_a_call_in_flight_outlives_its_client(start, guest):
     daemon = start(*guest("hypercall", WAY=PIO, NUMBER=NUMBER, N=1), "--paused")
     control = daemon.control()
-    first = daemon.serve(Calls())
-    first.close()
+    daemon.serve(Calls()).close()
     control.resume()
-    control.wait_until(lambda status: status.vcpus[0].HasField("wait"))
+    control.wait_until(all_in(WAITING))
     control.pause()
     control.resume()
     device = Calls()
@@ -207,3 +215,104 @@ def test_s22_a_page_with_one_exit(start, tmp_path):
     assert struct.unpack("<3Q", control.read_memory(RESULTS, 24)) == (
         0x123456789ABCDEF0, 4096, 3 * 4096)
     assert control.stats().vcpus[0].num_hypercalls == 2
+
+
+def cpu_is_intel():
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        return "GenuineIntel" in lines.read()
+
+
+def test_s22_the_processors_own_instruction(start, guest):
+    """Where KVM hands it out; elsewhere the daemon says why not, and does not start."""
+    class Mapper(kvmcpu.Device):
+        seen = []
+
+        @kvmcpu.hypercall(MAP_GPA_RANGE)
+        def call(self, access):
+            self.seen.append((access.args, access.long_mode))
+            return RESULT
+
+    way = VMCALL if cpu_is_intel() else VMMCALL
+    daemon = start(*guest("hypercall", WAY=way, NUMBER=MAP_GPA_RANGE, N=1), "--hypercall", "vmcall",
+                   "--paused", wait=False)
+    try:
+        daemon.wait_ready()
+    except AssertionError:
+        assert daemon.wait() == NO_KVM
+        assert "KVM_CAP_EXIT_HYPERCALL" in daemon.stderr and "use pio:0xe4" in daemon.stderr
+        pytest.skip(daemon.stderr.strip())
+    control = daemon.control()
+    daemon.serve(Mapper())
+    control.resume()
+    halted(control)
+    assert Mapper.seen == [((TARGET, 1, 0, 0, 0, 0), True)]
+    assert struct.unpack("<Q", control.read_memory(RESULTS, 8)) == (RESULT,)
+    assert control.stats().vcpus[0].num_hypercalls == 1
+
+
+def test_s22_none_refuses_claims(start, guest):
+    daemon = start(*guest("hypercall", WAY=PIO, NUMBER=NUMBER, N=1), "--hypercall", "none",
+                   "--paused")
+    peer = Peer(daemon, "device")
+    peer.send_message(hello("device", claims=[claim(1, 2, space=HYPERCALL)]))
+    answer = peer.welcome()
+    assert answer.status == INVALID and "--hypercall none" in answer.message
+    control = daemon.control()
+    control.resume()
+    halted(control)
+    assert control.stats().vcpus[0].num_io == 1
+
+
+@pytest.mark.parametrize("value, pattern", [
+    ("pio:0x100", "0 to 0xff"), ("pio:", "number"), ("pio:-1", "number"), ("pio", "vmcall or none"),
+    ("mmio:0xd0000002", "multiple of 4"), ("mmio:0x1000", "RAM"),
+    ("mmio:0x10000000000000000", "number"), ("msr:0xffffffff", "too large"),
+    ("msr:0x800", "APIC"), ("msr:0x8ff", "APIC"), ("vmcall:1", "none"), ("", "none")])
+def test_s22_ways_that_are_none(refused, image, value, pattern):
+    line = refused(USAGE, pattern, "--image", f"{image(16)}@0x8000", "--entry", "0x8000",
+                   "--hypercall", value)
+    assert "--hypercall" in line
+
+
+@contextlib.contextmanager
+def traced(daemon):
+    """Counts the daemon's ioctls meanwhile, by name, in what it yields."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is missing: install strace")
+    calls = collections.Counter()
+    trace = daemon.spawn(["strace", "-f", "-e", "trace=ioctl", "-p", daemon.pid], "strace")
+    eventually("strace is attached", lambda: "attached" in trace.stderr or not trace.running)
+    if not trace.running:
+        pytest.skip(f"strace cannot attach: {trace.stderr.strip()}")
+    yield calls
+    trace.signal(signal.SIGINT)
+    trace.wait()
+    calls.update(re.findall(r"(KVM_[A-Z_]+)", trace.stderr))
+
+
+def test_s22_a_call_costs_no_further_system_call(start, guest):
+    """The registers of the first are fetched; from then on they come and go in KVM's page."""
+    n = 100
+    daemon = start(*guest("hypercall", WAY=PIO, NUMBER=NUMBER, N=n), "--paused")
+    device, control = Calls(), daemon.control()
+    if any("KVM_CAP_SYNC_REGS" in note for note in control.status().notes):
+        pytest.skip("this KVM lacks KVM_CAP_SYNC_REGS")
+    daemon.serve(device)
+    with traced(daemon) as calls:
+        control.resume()
+        halted(control)
+    assert len(device.seen) == n and calls["KVM_RUN"] >= n
+    assert [calls[name] for name in ("KVM_GET_REGS", "KVM_GET_SREGS", "KVM_SET_REGS")] == [1, 1, 0]
+    assert kept(control, "long") == (RESULT, *arguments("long"))
+
+
+def test_s22_guests_without_calls_do_not_pay(start, guest):
+    """A claim alone has no register fetched."""
+    daemon = start(*guest("sizes", PORT=0x500, MMIO=0xD0000000), "--paused")
+    control = daemon.control()
+    daemon.serve(Calls())
+    with traced(daemon) as calls:
+        control.resume()
+        halted(control)
+    assert calls["KVM_RUN"] >= 14
+    assert not [name for name in calls if "REGS" in name]

@@ -157,6 +157,24 @@ def test_s24_a_claim_takes_effect_while_the_guest_runs(start, guest):
     assert control.stats().vcpus[0].num_msr == len(device.seen)
 
 
+def test_s24_claims_outlive_a_reset(start, guest):
+    """The new VM has the filter from its first instruction on."""
+    daemon, control = begin(start, guest, PAT, None, "--on-reset", "restart")
+    peer = Peer(daemon, "device")
+    peer.greet("device", claims=[claim(PAT, space=MSR)])
+    control.resume()
+    reset = kvmcpu.stop_vm(reset=True)
+    peer.send_message(exit_.ExitReply(seq=peer.exit().seq, data=bytes(8), effects=[reset]))
+    control.wait_until(lambda status: status.vcpus[0].wait.kind == exit_.EXIT_KIND_MSR
+                       and status.vcpus[0].wait.address == PAT)
+    peer.close()
+    device = Register.at(PAT)
+    daemon.serve(device)
+    halted(control)
+    assert [access[0] for access in device.seen] == ["read", "write"]
+    assert found(control) == (ANSWER, 0, 0)
+
+
 def answer_to(daemon, *ranges):
     """What the daemon says to a client that claims these MSRs."""
     peer = Peer(daemon, "device")
