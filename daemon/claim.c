@@ -43,8 +43,7 @@ struct claim_table {
 
 /* ---- lookup: V ---- */
 
-const struct claim *claims_find(struct claims *c, struct claim_hold *hold, uint32_t vcpu,
-				enum kvmcpu_space space, uint64_t address)
+static const struct claim_view *hold_view(struct claims *c, struct claim_hold *hold, uint32_t vcpu)
 {
 	struct claim_table *t = atomic_load(&c->current);
 
@@ -55,7 +54,20 @@ const struct claim *claims_find(struct claims *c, struct claim_hold *hold, uint3
 			break;
 		t = now;
 	}
-	const struct claim_view *view = &t->views[vcpu];
+	return &t->views[vcpu];
+}
+
+bool claims_any(struct claims *c, struct claim_hold *hold, uint32_t vcpu, enum kvmcpu_space space)
+{
+	const struct claim_view *view = hold_view(c, hold, vcpu);
+
+	return view->start[space] != view->start[space + 1];
+}
+
+const struct claim *claims_find(struct claims *c, struct claim_hold *hold, uint32_t vcpu,
+				enum kvmcpu_space space, uint64_t address)
+{
+	const struct claim_view *view = hold_view(c, hold, vcpu);
 	uint32_t low = view->start[space], high = view->start[space + 1];
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
@@ -505,6 +517,21 @@ int claims_orphan(struct claims *c, const struct channel *ch)
 		return -ENOMEM;
 	publish(c, orphaned);
 	return 0;
+}
+
+size_t claim_table_count(const struct claim_table *t)
+{
+	return t->n_claims;
+}
+
+const struct claim *claim_table_at(const struct claim_table *t, size_t i)
+{
+	return t->claims[i];
+}
+
+const struct claim_table *claims_current(const struct claims *c)
+{
+	return current(c);
 }
 
 size_t claims_count(const struct claims *c)

@@ -64,6 +64,8 @@ void claims_destroy(struct claims *c);
  * stays until claims_release. */
 const struct claim *claims_find(struct claims *c, struct claim_hold *hold, uint32_t vcpu,
 				enum kvmcpu_space space, uint64_t address);
+/* V only: whether there is any claim in this space; the hold stays as well. */
+bool claims_any(struct claims *c, struct claim_hold *hold, uint32_t vcpu, enum kvmcpu_space space);
 void claims_release(struct claim_hold *hold);
 
 /* L only. Makes the table in which all of a channel's claims are granted:
@@ -85,7 +87,11 @@ int claims_orphan(struct claims *c, const struct channel *ch);
 /* L only. Frees tables that no V holds any more. */
 void claims_collect(struct claims *c);
 
-/* L only: all claims, in the order of their ids. */
+/* L only: all claims, in the order of their ids; of a table that is prepared, and
+ * of the one in force. */
+size_t claim_table_count(const struct claim_table *t);
+const struct claim *claim_table_at(const struct claim_table *t, size_t i);
+const struct claim_table *claims_current(const struct claims *c);
 size_t claims_count(const struct claims *c);
 const struct claim *claims_at(const struct claims *c, size_t i);
 void claim_describe(const struct claim *claim, struct kvmcpu_claim_info *ret);

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "session.h"
 #include "vm.h"
+#include "x86/msr_filter.h"
 
 /*
  * Some peers have gone. libevent's EV_CLOSED would not do: a peer that leaves bytes
@@ -53,19 +54,52 @@ static void reap_hung_up(struct loop *l)
 	}
 }
 
-static int prepare(struct session *s, const struct kvmcpu_hello *hello, uint64_t mask,
-		   struct claim_table **ret, struct codec_error *err)
+static bool asks_for(const struct kvmcpu_hello *hello, enum kvmcpu_space space)
+{
+	for (size_t i = 0; i < hello->device.n_claims; i++)
+		if (hello->device.claims[i].space == space)
+			return true;
+	return false;
+}
+
+/* What the claims alone do not tell: whether KVM hands such exits out. */
+static int check_kvm(const struct vm *vm, const struct kvmcpu_hello *hello,
+		     const struct claim_table *t, struct codec_error *err)
+{
+	if (asks_for(hello, KVMCPU_SPACE_HYPERCALL) && vm->options->hypercall.kind == 0) {
+		snprintf(err->text, sizeof(err->text),
+			 "the VM was started with --hypercall none, so hypercalls cannot be "
+			 "claimed: start it with another way");
+		return -EPROTO;
+	}
+	return x86_msr_filter_check(vm, t, err);
+}
+
+static int try_prepare(struct session *s, const struct kvmcpu_hello *hello, uint64_t mask,
+		       struct claim_table **ret, struct codec_error *err)
 {
 	struct claims *c = &s->loop->vm->claims;
 	int r = claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims,
 			       ret, err);
 
+	if (r == 0) {
+		r = check_kvm(s->loop->vm, hello, *ret, err);
+		if (r < 0)
+			claims_abandon(c, *ret);
+	}
+	return r;
+}
+
+static int prepare(struct session *s, const struct kvmcpu_hello *hello, uint64_t mask,
+		   struct claim_table **ret, struct codec_error *err)
+{
+	int r = try_prepare(s, hello, mask, ret, err);
+
 	if (r != -EEXIST)
 		return r;
 	/* A client may come back sooner than the loop hears that it went. */
 	reap_hung_up(s->loop);
-	return claims_prepare(c, s->channel, mask, hello->device.claims, hello->device.n_claims,
-			      ret, err);
+	return try_prepare(s, hello, mask, ret, err);
 }
 
 static uint64_t all_vcpus(const struct vm *vm)
@@ -130,6 +164,11 @@ static void device_greet(struct session *s, const struct kvmcpu_hello *hello)
 		return;
 	}
 	claims_commit(&vm->claims, table);
+	/* Behind the claims, so that no access comes out for which there are none yet. */
+	r = x86_msr_filter_set(vm);
+	if (r < 0)
+		log_error("KVM refuses the filter for client %u's MSRs, so it sees none: %s",
+			  s->client_id, strerror(-r));
 	log_info("client %u \"%s\" (pid %d) answers %zu claims", s->client_id, s->name,
 		 (int)s->peer.pid, hello->device.n_claims);
 	loop_kick_all(s->loop);

@@ -21,6 +21,7 @@
 #include "vcpu.h"
 #include "vm.h"
 #include "x86/dump.h"
+#include "x86/hypercall.h"
 
 /* An answer, wherever it came from. */
 struct answer {
@@ -239,7 +240,7 @@ static int ask(struct vcpu *v, const struct exit_type *type, struct kvmcpu_exit 
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (type->finish != NULL)
-		type->finish(v->run, x, a.data, a.ok);
+		type->finish(v, x, a.data, a.ok);
 	v->completion_due = type->completes;
 	v->asked_seq = x->seq;
 	vcpu_set_state(v, KVMCPU_VCPU_RUNNING_SERVICE_COMPLETION);
@@ -316,6 +317,7 @@ int exit_serve(struct vcpu *v, uint32_t reason, uint64_t left_ns)
 	vcpu_set_state(v, KVMCPU_VCPU_RUNNING_SERVICE);
 	atomic_store_explicit(&v->exit_seq, x.seq, memory_order_relaxed);
 	type->decode(v->run, &x);
+	type = x86_hypercall_take(v, type, &x);
 	count_kind(v, &x);
 	size = codec_pack_exit(&x, v->frame + FRAME_HEADER_MAX, VCPU_FRAME_SIZE);
 	assert(size > 0); /* VCPU_FRAME_SIZE takes KVM's largest */

@@ -21,8 +21,7 @@ struct exit_type {
 	void (*decode)(struct kvm_run *run, struct kvmcpu_exit *x);
 	/* Puts the answer where KVM looks for it. data is as long as the exit asked
 	 * for; ok false is a bus error, and data is all ones then. */
-	void (*finish)(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
-		       bool ok);
+	void (*finish)(struct vcpu *v, const struct kvmcpu_exit *x, const uint8_t *data, bool ok);
 };
 
 /* Never NULL: a reason without a row is fatal and of kind UNKNOWN. */

@@ -12,6 +12,8 @@
 
 #include <linux/kvm.h>
 
+#include "vcpu.h"
+
 static void decode_io(struct kvm_run *run, struct kvmcpu_exit *x)
 {
 	x->direction = run->io.direction == KVM_EXIT_IO_OUT ? KVMCPU_WRITE : KVMCPU_READ;
@@ -24,9 +26,10 @@ static void decode_io(struct kvm_run *run, struct kvmcpu_exit *x)
 	}
 }
 
-static void finish_io(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
-		      bool ok)
+static void finish_io(struct vcpu *v, const struct kvmcpu_exit *x, const uint8_t *data, bool ok)
 {
+	struct kvm_run *run = v->run;
+
 	if (x->direction == KVMCPU_READ)
 		memcpy((uint8_t *)run + run->io.data_offset, data, (size_t)x->size * x->count);
 }
@@ -42,9 +45,10 @@ static void decode_mmio(struct kvm_run *run, struct kvmcpu_exit *x)
 	}
 }
 
-static void finish_mmio(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
-			bool ok)
+static void finish_mmio(struct vcpu *v, const struct kvmcpu_exit *x, const uint8_t *data, bool ok)
 {
+	struct kvm_run *run = v->run;
+
 	if (x->direction == KVMCPU_READ)
 		memcpy(run->mmio.data, data, x->size);
 }
@@ -53,13 +57,16 @@ static void decode_hypercall(struct kvm_run *run, struct kvmcpu_exit *x)
 {
 	x->address = run->hypercall.nr;
 	x->size = 8;
-	memcpy(x->hypercall.args, run->hypercall.args, sizeof(x->hypercall.args));
+	/* KVM_HC_MAP_GPA_RANGE, the only one, has three; KVM leaves the rest as it was. */
+	memcpy(x->hypercall.args, run->hypercall.args, 3 * sizeof(x->hypercall.args[0]));
 	x->hypercall.long_mode = run->hypercall.longmode;
 }
 
-static void finish_hypercall(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
+static void finish_hypercall(struct vcpu *v, const struct kvmcpu_exit *x, const uint8_t *data,
 			     bool ok)
 {
+	struct kvm_run *run = v->run;
+
 	memcpy(&run->hypercall.ret, data, sizeof(run->hypercall.ret));
 }
 
@@ -75,9 +82,10 @@ static void decode_msr(struct kvm_run *run, struct kvmcpu_exit *x)
 	}
 }
 
-static void finish_msr(struct kvm_run *run, const struct kvmcpu_exit *x, const uint8_t *data,
-		       bool ok)
+static void finish_msr(struct vcpu *v, const struct kvmcpu_exit *x, const uint8_t *data, bool ok)
 {
+	struct kvm_run *run = v->run;
+
 	run->msr.error = !ok;
 	if (x->direction == KVMCPU_READ)
 		memcpy(&run->msr.data, data, sizeof(run->msr.data));

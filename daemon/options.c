@@ -183,6 +183,43 @@ static const char *take_mode(struct options *o, const char *value)
 	return "give real, protected or long";
 }
 
+/* A port that the instruction itself holds, and 32 bits from it on: rdx is an
+ * argument of the call. */
+static const char *take_hypercall(struct options *o, const char *value)
+{
+	static const struct {
+		const char *prefix;
+		enum kvmcpu_exit_kind kind;
+		uint64_t last;
+	} ways[] = {
+	    {"pio:", KVMCPU_EXIT_PIO, 0xff},
+	    {"mmio:", KVMCPU_EXIT_MMIO, UINT64_MAX - 3},
+	    {"msr:", KVMCPU_EXIT_MSR, UINT32_MAX - 1}, /* see x86/msr_filter.c */
+	};
+	struct hypercall_way way = {0};
+
+	if (strcmp(value, "vmcall") == 0)
+		way.kind = KVMCPU_EXIT_HYPERCALL;
+	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		size_t n = strlen(ways[i].prefix);
+		if (strncmp(value, ways[i].prefix, n) != 0)
+			continue;
+		if (!parse_gpa(value + n, &way.address))
+			return "give a number behind the colon, such as pio:0xe4";
+		if (way.address > ways[i].last)
+			return i == 0 ? "give a port of 0 to 0xff: it must fit into the OUT "
+					"instruction, since rdx is an argument"
+				      : "that is too large";
+		way.kind = ways[i].kind;
+	}
+	if (way.kind == KVMCPU_EXIT_MMIO && way.address % 4 != 0)
+		return "give an address that is a multiple of 4";
+	if (way.kind == 0 && strcmp(value, "none") != 0)
+		return "give pio:PORT, mmio:ADDRESS, msr:INDEX, vmcall or none";
+	o->hypercall = way;
+	return NULL;
+}
+
 static const char *take_log_level(struct options *o, const char *value)
 {
 	return log_level_by_name(value, &o->log_level) ? NULL : "give error, warn, info or debug";
@@ -300,6 +337,8 @@ static const struct option_row {
     {"image", "FILE@GPA", "load FILE to a guest address; may be given several times", take_image},
     {"entry", "GPA", "where the vCPUs start (default: the reset vector)", take_entry},
     {"mode", "real|protected|long", "the mode they start in at --entry (default: real)", take_mode},
+    {"hypercall", "pio:N|mmio:N|msr:N|vmcall|none",
+     "how a guest makes hypercalls, once they are claimed (default: pio:0xe4)", take_hypercall},
     {"paused", NULL, "start paused", take_paused},
     {"strict", NULL, "stop a vCPU at an access that nobody claims", take_strict},
     {"clock", "monotonic|tsc|none",
@@ -497,6 +536,7 @@ int options_read(struct options *ret, int argc, char **argv)
 	    .clock = CLOCK_SOURCE_MONOTONIC,
 	    .factor_num = 1,
 	    .factor_den = 1,
+	    .hypercall = {KVMCPU_EXIT_PIO, OPTIONS_HYPERCALL_PORT},
 	    .log_level = LOG_LEVEL_INFO,
 	};
 	int status;

@@ -14,11 +14,22 @@
 
 #define OPTIONS_MAX_IMAGES 32 /* picked, not tuned */
 
+/* Between the second DMA controller (to 0xdf) and the coprocessor (from 0xf0), and clear
+ * of the debug console (0xe9) and of the port that delays (0xed). */
+#define OPTIONS_HYPERCALL_PORT 0xe4
+
 enum boot_mode { BOOT_RESET, BOOT_REAL, BOOT_PROTECTED, BOOT_LONG };
 
 struct image {
 	const char *file;
 	kvmcpu_gpa_t gpa;
+};
+
+/* How a guest makes a hypercall: a write of this kind to this address; HYPERCALL,
+ * the processor's own instruction; 0, none. */
+struct hypercall_way {
+	enum kvmcpu_exit_kind kind;
+	uint64_t address;
 };
 
 struct options {
@@ -37,6 +48,7 @@ struct options {
 	bool has_entry;
 	kvmcpu_gpa_t entry;
 	enum boot_mode mode;
+	struct hypercall_way hypercall;
 	bool paused;
 	bool strict;
 	bool exit_on_failure;

@@ -24,6 +24,8 @@
 #include "quantum.h"
 #include "sock.h"
 #include "vcpu.h"
+#include "x86/hypercall.h"
+#include "x86/msr_filter.h"
 #include "x86/probe.h"
 
 /* Four pages that KVM on Intel hides from the guest; below any firmware. */
@@ -124,6 +126,9 @@ static void take_notes(struct vm *vm)
 		vm->notes[vm->n_notes++] =
 		    "the interrupt controller is in the kernel, so KVM keeps HLT to itself: there "
 		    "are no halt exits";
+	if (!vm->has_sync_regs)
+		vm->notes[vm->n_notes++] = "this KVM lacks KVM_CAP_SYNC_REGS: each hypercall costs "
+					   "three system calls more";
 	if (o->kernel != NULL && x86_kernel_mode_is_native(vm->kvm_fd) == 0) {
 		vm->notes[vm->n_notes++] =
 		    "this KVM leaves the guest's kernel mode to an instruction emulator, which "
@@ -153,7 +158,8 @@ static int make_vm(struct vm *vm, struct fault *f)
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_VM fails: %s", strerror(errno));
-	if (make_irqchip(vm, f) < 0 || memory_register(&vm->memory, vm->fd, f) < 0)
+	if (make_irqchip(vm, f) < 0 || memory_register(&vm->memory, vm->fd, f) < 0 ||
+	    x86_hypercall_prepare(vm, f) < 0)
 		return -1;
 	return load(vm, f);
 }
@@ -240,6 +246,10 @@ int vm_reset(struct vm *vm, struct fault *f)
 	for (uint32_t i = 0; i < vm->n_vcpus; i++)
 		if (vcpu_open(vm->vcpus[i], f) < 0)
 			return -1;
+	int r = x86_msr_filter_set(vm); /* the claims are those from before */
+	if (r < 0)
+		return fault_set(f, STATUS_NO_KVM, "KVM refuses the filter for MSRs: %s",
+				 strerror(-r));
 	return vm_start(vm, f);
 }
 

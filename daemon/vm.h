@@ -24,7 +24,7 @@ struct vcpu;
 struct job;
 
 #define VM_TICKS_PER_SECOND 1000000000000ull /* a tick is a picosecond */
-#define VM_MAX_NOTES 4
+#define VM_MAX_NOTES 8
 
 struct vm {
 	const struct options *options; /* const; borrowed */
@@ -33,6 +33,7 @@ struct vm {
 	size_t run_size;	       /* const; bytes of a vCPU's kvm_run mapping */
 	struct memory memory;	       /* layout const */
 	struct x86_start start;	       /* const */
+	bool has_sync_regs;	       /* const; see x86/hypercall.h */
 	struct vcpu *vcpus[KVMCPU_MAX_VCPUS];
 	uint32_t n_vcpus;		 /* const */
 	uint64_t started_ns;		 /* const */

@@ -16,4 +16,10 @@ int x86_kernel_mode_is_native(int kvm_fd);
  * AMD-V does), or -errno. Takes as long. */
 int x86_single_steps_trap(int kvm_fd);
 
+/* Whether KVM hands the processor's own instruction for hypercalls out, as it does for
+ * KVM_HC_MAP_GPA_RANGE alone where it does: 1 if so; 0 if it answers by itself; -ETIME
+ * if the guest does not come back from it; another -errno if that cannot be found out.
+ * L, while no vCPU runs; takes up to a second. */
+int x86_hands_out_hypercalls(int kvm_fd);
+
 #endif

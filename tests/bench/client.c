@@ -42,7 +42,9 @@ static struct kvmcpu_device *attach(char **argv)
 	struct kvmcpu_device *device;
 	struct kvmcpu_error error;
 
-	claim.space = strcmp(argv[5], "mmio") == 0 ? KVMCPU_SPACE_MMIO : KVMCPU_SPACE_PIO;
+	claim.space = strcmp(argv[5], "mmio") == 0	  ? KVMCPU_SPACE_MMIO
+		      : strcmp(argv[5], "hypercall") == 0 ? KVMCPU_SPACE_HYPERCALL
+							  : KVMCPU_SPACE_PIO;
 	claim.last = claim.first;
 	options.peer.runtime_dir = argv[3];
 	options.peer.vm = argv[4];
@@ -58,7 +60,7 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc != 7)
-		errx(64, "usage: client CPU EXITS RUNTIME-DIR VM pio|mmio ADDRESS");
+		errx(64, "usage: client CPU EXITS RUNTIME-DIR VM pio|mmio|out|hypercall ADDRESS");
 	stamps_init(&d.stamps, strtoul(argv[2], NULL, 0));
 	stamps_pin(atoi(argv[1]));
 	device = attach(argv);

@@ -76,19 +76,23 @@ int main(int argc, char **argv)
 {
 	struct bench_vm vm;
 	struct stamps stamps;
-	int more, fd = -1;
+	int more, fd = -1, registers = argc == 5 && strcmp(argv[4], "registers") == 0;
 
 	if (argc != 4 && argc != 5)
-		errx(64, "usage: reference CPU EXITS IMAGE [ECHO-CPU]");
+		errx(64, "usage: reference CPU EXITS IMAGE [ECHO-CPU|registers]");
 	stamps_init(&stamps, strtoul(argv[2], NULL, 0));
-	if (argc == 5)
+	if (argc == 5 && !registers)
 		fd = start_echo(atoi(argv[4]));
 	stamps_pin(atoi(argv[1]));
 	bench_vm_open(&vm, argv[3]);
+	if (registers)
+		bench_vm_want_registers(&vm);
 	do {
 		bench_vm_run(&vm);
 		more = stamps_add(&stamps, stamps_now());
 		answer(&vm, fd);
+		if (registers)
+			bench_vm_set_rax(&vm, 0);
 	} while (more);
 	return stamps_write(&stamps);
 }

@@ -21,7 +21,8 @@ NAMES = {
     "forwarder.same-core", "socket.c.same-core", "socket.python.same-core",
     "forwarder.cross-core", "socket.c.cross-core", "socket.python.cross-core",
     "forwarder.mmio.same-core", "socket.c.mmio.same-core", "forwarder.mmio.cross-core",
-    "socket.c.mmio.cross-core", "monitors.0", "monitors.8", "start.floor",
+    "socket.c.mmio.cross-core", "inprocess.pio.write", "inprocess.pio.write.registers",
+    "hypercall.floor", "hypercall.c", "monitors.0", "monitors.8", "start.floor",
     "start.first-instruction", "linux.qemu-microvm", "linux.qemu-pc", "linux.c", "linux.python", "memory.resident.1", "memory.resident.per-vcpu",
 }
 pytestmark = pytest.mark.bench

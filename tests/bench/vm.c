@@ -92,6 +92,17 @@ void bench_vm_open(struct bench_vm *vm, const char *image)
 	set_registers(vm->vcpu_fd);
 }
 
+void bench_vm_want_registers(struct bench_vm *vm)
+{
+	vm->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+}
+
+void bench_vm_set_rax(struct bench_vm *vm, unsigned long value)
+{
+	vm->run->s.regs.regs.rax = value;
+	vm->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+}
+
 void bench_vm_run(struct bench_vm *vm)
 {
 	must(ioctl(vm->vcpu_fd, KVM_RUN, 0), "KVM_RUN");

@@ -17,6 +17,10 @@ struct bench_vm {
 };
 
 void bench_vm_open(struct bench_vm *vm, const char *image);
+/* From now on the registers come with each exit. */
+void bench_vm_want_registers(struct bench_vm *vm);
+/* Sets rax by what came, for the next entry. */
+void bench_vm_set_rax(struct bench_vm *vm, unsigned long value);
 /* Enters the guest until it leaves for an IO port or MMIO. */
 void bench_vm_run(struct bench_vm *vm);
 /* Where the data of the access that it left for lies; *ret_size bytes. */

@@ -305,7 +305,7 @@ def shown(name, start):
 
 @needs_kvm
 def test_readme_device(place):
-    device, monitor = blocks("README.md", "python")
+    device, monitor = blocks("README.md", "python")[:2]
     assert len(device.strip().splitlines()) <= 15
     (place.path / "greeter.py").write_text(device)
     (place.path / "watch.py").write_text(monitor)
@@ -338,6 +338,26 @@ def test_readme_device(place):
     assert greeter.wait(DEADLINE) == 0
     assert watch.wait(DEADLINE) == 0
     assert len(re.findall(" pio ", watch.output.read_text())) == 55
+
+
+@needs_kvm
+def test_readme_hypercall(place):
+    device = next(block for block in blocks("README.md", "python") if "hypercall" in block)
+    commands = next(block for block in blocks("README.md", "sh") if "adder" in block)
+    image, daemon, serve, resume, dump = commands.strip().splitlines()
+    (place.path / "adder.py").write_text(device)
+    assert place.call(image).returncode == 0
+    place.start(*shlex.split(daemon.removesuffix(" &")))
+    place.listening("adder")
+    place.start(*shlex.split(serve.removesuffix(" &")))
+    with place.control("adder") as control:
+        place.until("it claims", lambda: len(control.clients().claims) == 1)
+        assert place.call(resume).returncode == 0
+        place.until("the guest halts",
+                    lambda: control.status().vcpus[0].state == schema.event.VCPU_STATE_IDLE)
+        assert control.stats().vcpus[0].ticks_charged == 250
+        assert re.search(r"\brax\W+(0x)?0*2a\b", place.call(dump).stdout)
+        control.stop()
 
 
 @needs_kvm

@@ -11,6 +11,7 @@ import subprocess
 from harness import ROOT
 
 SOURCES = ROOT / "tests" / "guest"
+HEADERS = ROOT / "client" / "guest"  # what guests may include
 AT = 0x8000  # where images go: behind the daemon's tables, within real mode's first segment
 COUNTS = 0x9000  # per vCPU 8 bytes, written by the guests; mode.inc has the whole layout
 
@@ -47,7 +48,7 @@ class Assembler:
         target = self._directory / f"{name}-{number}"
         defines = [word for key, value in symbols.items()
                    for word in ("--defsym", f"{key}={value}")]
-        run("as", "--64", "-I", SOURCES, *defines, "-o", f"{target}.o", SOURCES / f"{name}.S")
+        run("as", "--64", "-I", SOURCES, "-I", HEADERS, *defines, "-o", f"{target}.o", SOURCES / f"{name}.S")
         run("ld", "-m", "elf_x86_64", f"-Ttext={AT:#x}", "-e", hex(AT), "--oformat", "binary",
             "-o", f"{target}.bin", f"{target}.o")
         return f"{target}.bin"

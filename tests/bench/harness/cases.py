@@ -11,6 +11,7 @@ import array
 import json
 import os
 import signal
+import statistics
 import subprocess
 import time
 
@@ -105,6 +106,26 @@ class SocketC(WithDaemon):
 
     def measure_daemon(self):
         return self._periods(self.c_client(self.at, self.total))
+
+
+class Registers(Reference):
+    """In process, with the registers coming and going with each exit."""
+
+    def __init__(self, setting, guest):
+        super().__init__(setting, guest)
+        self.argv.append("registers")
+
+
+class PlainWithRegisters(SocketC):
+    """A plain write answered by a C client, and to each period is added what the registers
+    cost in process: what a hypercall can at best be."""
+
+    def measure_daemon(self):
+        plain = super().measure_daemon()
+        bare, with_registers = (statistics.median(case.measure()) for case in (
+            Reference(self.setting, self.guest), Registers(self.setting, self.guest)))
+        price = max(0, round(with_registers - bare))
+        return [period + price for period in plain]
 
 
 class SocketPython(SocketC):
