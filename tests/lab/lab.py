@@ -148,6 +148,7 @@ class Link:
     def __init__(self, vm, shell):
         self._vm, self._shell = vm, shell
         self._console = collections.deque(maxlen=64)  # chunks
+        self._console_ended = False
         self._received = bytearray()
         self._heard = time.monotonic()
         self.status = None
@@ -161,6 +162,8 @@ class Link:
         if self._shell:
             sources[0] = self._on_key
         while self.status is None:
+            if self._console_ended:
+                sources.pop(self._vm.console, None)
             ready = select.select(list(sources), [], [], SILENCE / 10)[0]
             if time.monotonic() > self._heard + SILENCE and self._vm.port not in ready:
                 raise End(DIED, f"no sign of life for {SILENCE} s{self._last_words()}")
@@ -169,8 +172,12 @@ class Link:
         return self.status
 
     def _on_console(self):
+        came = b""
         with contextlib.suppress(OSError):
-            self._console.append(self._vm.console.recv(4096))
+            came = self._vm.console.recv(4096)
+        self._console_ended = not came
+        if came:
+            self._console.append(came)
 
     def _on_port(self):
         try:
@@ -178,10 +185,8 @@ class Link:
         except OSError:
             came = b""
         if not came:
-            while select.select([self._vm.console], [], [], 0.2)[0]:
+            while not self._console_ended and select.select([self._vm.console], [], [], 0.2)[0]:
                 self._on_console()
-                if not self._console[-1]:
-                    break
             raise End(DIED, f"the machine died{self._last_words()}")
         self._received += came
         self._heard = time.monotonic()
