@@ -87,14 +87,14 @@ struct kvmcpu_exit {
 	/* PIO, MMIO and MSR. A hypercall has its number as the address. */
 	enum kvmcpu_direction direction;
 	uint64_t address;
-	uint32_t size;	     /* bytes of one element; MSR: 8 */
+	uint32_t size;	     /* bytes of one element; MSR: 8; hypercall: not used */
 	uint32_t count;	     /* elements; more than 1 for string PIO only */
 	const uint8_t *data; /* of a write: size * count bytes; else NULL */
 	size_t data_size;
 
 	union {
 		struct {
-			uint64_t args[6];
+			uint64_t args[6]; /* rdi, rsi, rdx, r10, r8, r9 */
 			bool long_mode;
 		} hypercall;
 		struct {

@@ -7,7 +7,7 @@
 build_packages="gcc make autoconf automake libtool pkg-config linux-libc-dev libc6-dev
 	libevent-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libinih-dev
 	libjson-c-dev libsystemd-dev python3 python3-protobuf seabios"
-test_packages="libcmocka-dev python3-pytest binutils linux-perf groff acpica-tools"
+test_packages="libcmocka-dev python3-pytest binutils linux-perf groff acpica-tools strace"
 lab_packages="qemu-system-x86 gcc libc6-dev"
 
 missing_packages() {

@@ -29,12 +29,37 @@
 #define NEEDED (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)
 #define EFER_LMA (1ull << 10)
 
+/* With interrupt controllers in the kernel, 32-bit writes to these end there: the PIT's
+ * registers and the speaker's, the IO-APIC, the local APIC. */
+static int prepare_write(struct vm *vm, struct fault *f)
+{
+	static const struct hypercall_way taken[] = {
+	    {KVMCPU_EXIT_PIO, 0x40},
+	    {KVMCPU_EXIT_PIO, 0x61},
+	    {KVMCPU_EXIT_MMIO, 0xfec00000},
+	    {KVMCPU_EXIT_MMIO, 0xfee00000},
+	};
+	const struct hypercall_way *way = &vm->options->hypercall;
+	bool pio = way->kind == KVMCPU_EXIT_PIO;
+	uint64_t at = pio ? way->address : way->address & ~0xfffull;
+
+	if (vm->options->irqchip == KVMCPU_IRQCHIP_NONE)
+		return 0;
+	for (unsigned i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		if (taken[i].kind == way->kind && taken[i].address == at)
+			return fault_set(f, STATUS_USAGE,
+					 "--hypercall %s:0x%llx: with --irqchip kernel that is one "
+					 "of KVM's own registers; use pio:0xe4",
+					 pio ? "pio" : "mmio", (unsigned long long)way->address);
+	return 0;
+}
+
 static int prepare_mmio(struct vm *vm, struct fault *f)
 {
 	kvmcpu_gpa_t at = vm->options->hypercall.address;
 
 	if (memory_at(&vm->memory, at, sizeof(uint32_t), true) == NULL)
-		return 0;
+		return prepare_write(vm, f);
 	return fault_set(f, STATUS_USAGE,
 			 "--hypercall mmio:0x%llx: that is RAM, and a write to RAM does not leave "
 			 "the guest; give an address behind it",
@@ -90,6 +115,8 @@ int x86_hypercall_prepare(struct vm *vm, struct fault *f)
 
 	vm->has_sync_regs = fields > 0 && (fields & NEEDED) == NEEDED;
 	switch (vm->options->hypercall.kind) {
+	case KVMCPU_EXIT_PIO:
+		return prepare_write(vm, f);
 	case KVMCPU_EXIT_MMIO:
 		return prepare_mmio(vm, f);
 	case KVMCPU_EXIT_MSR:

@@ -274,6 +274,22 @@ def test_s22_ways_that_are_none(refused, image, value, pattern):
     assert "--hypercall" in line
 
 
+@pytest.mark.parametrize("port", [0x20, 0x43, 0xA0, DEFAULT_PORT])
+def test_s22_beside_registers_of_kvm_it_works(start, tmp_path, port):
+    """With the interrupt controllers in the kernel, a 32-bit write to other ports comes out."""
+    code = b"\xb8" + NUMBER.to_bytes(4, "little") + bytes((0xE7, port, 0xA3)) + RESULTS.to_bytes(
+        4, "little") + b"\xf4"  # mov NUMBER, %eax; out %eax, port; mov %eax, RESULTS; hlt
+    (tmp_path / "code").write_bytes(code)
+    daemon = start("--image", f"{tmp_path / 'code'}@{AT:#x}", "--entry", hex(AT), "--mode",
+                   "protected", "--irqchip", "kernel", "--hypercall", f"pio:{port:#x}", "--paused")
+    device, control = Calls(), daemon.control()
+    daemon.serve(device)
+    control.resume()
+    wanted = (RESULT & 0xFFFFFFFF).to_bytes(4, "little")
+    eventually("the result", lambda: control.read_memory(RESULTS, 4) == wanted)
+    assert [call[0] for call in device.seen] == [NUMBER]
+
+
 @contextlib.contextmanager
 def traced(daemon):
     """Counts the daemon's ioctls meanwhile, by name, in what it yields."""
@@ -288,6 +304,12 @@ def traced(daemon):
     trace.signal(signal.SIGINT)
     trace.wait()
     calls.update(re.findall(r"(KVM_[A-Z_]+)", trace.stderr))
+
+
+@pytest.mark.parametrize("value", ["pio:0x40", "pio:0x61", "mmio:0xfee000f0", "mmio:0xfec00000"])
+def test_s22_registers_of_kvm_are_no_way(refused, image, value):
+    refused(USAGE, "KVM's own.*pio:0xe4", "--image", f"{image(16)}@0x8000", "--entry", "0x8000",
+            "--irqchip", "kernel", "--hypercall", value)
 
 
 def test_s22_a_call_costs_no_further_system_call(start, guest):
