@@ -34,6 +34,7 @@ BOOT = b"""\
 /bin/busybox --install -s
 hostname guest
 echo "guest is up: Linux $(uname -r), $(nproc) CPUs"
+stty echo  # which waits until that is sent: this session's end hangs up, and drops the rest
 """
 
 PROFILE = b"export PS1='# ' PATH=/sbin:/bin:/usr/sbin:/usr/bin HOME=/\n"
