@@ -159,7 +159,7 @@ static int make_vm(struct vm *vm, struct fault *f)
 	if (vm->fd < 0)
 		return fault_set(f, STATUS_NO_KVM, "KVM_CREATE_VM fails: %s", strerror(errno));
 	if (make_irqchip(vm, f) < 0 || memory_register(&vm->memory, vm->fd, f) < 0 ||
-	    x86_hypercall_prepare(vm, f) < 0)
+	    x86_hypercall_enable(vm, f) < 0)
 		return -1;
 	return load(vm, f);
 }
@@ -180,7 +180,7 @@ int vm_create(struct vm *vm, const struct options *options, struct fault *f)
 	if (vm->notify_fd < 0 || claims_init(&vm->claims, vm->n_vcpus) < 0)
 		fault_set(f, STATUS_OS, "no memory or descriptors left");
 	else if (open_kvm(vm, f) == 0 && check_kvm(vm, f) == 0 && make_memory(vm, f) == 0 &&
-		 make_vm(vm, f) == 0) {
+		 x86_hypercall_check(vm, f) == 0 && make_vm(vm, f) == 0) {
 		take_notes(vm);
 		return 0;
 	}

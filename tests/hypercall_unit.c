@@ -73,7 +73,7 @@ static int begin(void **state)
 	gets = sets = 0;
 	vm.options = &options;
 	v = calloc(1, sizeof(*v));
-	if (v == NULL || claims_init(&vm.claims, 1) < 0 || x86_hypercall_prepare(&vm, &f) < 0)
+	if (v == NULL || claims_init(&vm.claims, 1) < 0 || x86_hypercall_check(&vm, &f) < 0)
 		return -1;
 	vm.claims.holds[0] = &v->hold;
 	v->vm = &vm;

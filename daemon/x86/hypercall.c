@@ -27,11 +27,12 @@
 #include "vm.h"
 
 #define NEEDED (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)
+#define HANDED_OUT (1u << KVM_HC_MAP_GPA_RANGE) /* the one call that KVM lets out */
 #define EFER_LMA (1ull << 10)
 
 /* With interrupt controllers in the kernel, 32-bit writes to these end there: the PIT's
  * registers and the speaker's, the IO-APIC, the local APIC. */
-static int prepare_write(struct vm *vm, struct fault *f)
+static int check_write(struct vm *vm, struct fault *f)
 {
 	static const struct hypercall_way taken[] = {
 	    {KVMCPU_EXIT_PIO, 0x40},
@@ -54,19 +55,19 @@ static int prepare_write(struct vm *vm, struct fault *f)
 	return 0;
 }
 
-static int prepare_mmio(struct vm *vm, struct fault *f)
+static int check_mmio(struct vm *vm, struct fault *f)
 {
 	kvmcpu_gpa_t at = vm->options->hypercall.address;
 
 	if (memory_at(&vm->memory, at, sizeof(uint32_t), true) == NULL)
-		return prepare_write(vm, f);
+		return check_write(vm, f);
 	return fault_set(f, STATUS_USAGE,
 			 "--hypercall mmio:0x%llx: that is RAM, and a write to RAM does not leave "
 			 "the guest; give an address behind it",
 			 (unsigned long long)at);
 }
 
-static int prepare_msr(struct vm *vm, struct fault *f)
+static int check_msr(struct vm *vm, struct fault *f)
 {
 	uint64_t index = vm->options->hypercall.address;
 
@@ -84,13 +85,11 @@ static int prepare_msr(struct vm *vm, struct fault *f)
 			 (unsigned long long)index);
 }
 
-static int prepare_instruction(struct vm *vm, struct fault *f)
+static int check_instruction(struct vm *vm, struct fault *f)
 {
-	const uint32_t wanted = 1u << KVM_HC_MAP_GPA_RANGE;
-	struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_HYPERCALL, .args[0] = wanted};
 	int known = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_EXIT_HYPERCALL), r;
 
-	if (known <= 0 || !(known & wanted))
+	if (known <= 0 || !(known & HANDED_OUT))
 		return fault_set(f, STATUS_NO_KVM,
 				 "--hypercall vmcall: this KVM lacks KVM_CAP_EXIT_HYPERCALL and "
 				 "answers the instruction by itself; use pio:0xe4");
@@ -102,27 +101,35 @@ static int prepare_instruction(struct vm *vm, struct fault *f)
 				 r == 0	       ? "answers the instruction by itself"
 				 : r == -ETIME ? "a guest does not come back from the instruction"
 					       : "a guest that tried it failed");
-	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)
-		return fault_set(f, STATUS_NO_KVM,
-				 "--hypercall vmcall: KVM refuses KVM_CAP_EXIT_HYPERCALL: %s",
-				 strerror(errno));
 	return 0;
 }
 
-int x86_hypercall_prepare(struct vm *vm, struct fault *f)
+int x86_hypercall_enable(const struct vm *vm, struct fault *f)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_HYPERCALL, .args[0] = HANDED_OUT};
+
+	if (vm->options->hypercall.kind != KVMCPU_EXIT_HYPERCALL ||
+	    ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0)
+		return 0;
+	return fault_set(f, STATUS_NO_KVM,
+			 "--hypercall vmcall: KVM refuses KVM_CAP_EXIT_HYPERCALL: %s",
+			 strerror(errno));
+}
+
+int x86_hypercall_check(struct vm *vm, struct fault *f)
 {
 	int fields = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS);
 
 	vm->has_sync_regs = fields > 0 && (fields & NEEDED) == NEEDED;
 	switch (vm->options->hypercall.kind) {
 	case KVMCPU_EXIT_PIO:
-		return prepare_write(vm, f);
+		return check_write(vm, f);
 	case KVMCPU_EXIT_MMIO:
-		return prepare_mmio(vm, f);
+		return check_mmio(vm, f);
 	case KVMCPU_EXIT_MSR:
-		return prepare_msr(vm, f);
+		return check_msr(vm, f);
 	case KVMCPU_EXIT_HYPERCALL:
-		return prepare_instruction(vm, f);
+		return check_instruction(vm, f);
 	default:
 		return 0;
 	}

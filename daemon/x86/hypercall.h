@@ -15,9 +15,11 @@ struct exit_type;
 struct vcpu;
 struct vm;
 
-/* L, before vCPUs are made, at each start of the VM: whether KVM can do what --hypercall asks for.
- * -1 with fault set. */
-int x86_hypercall_prepare(struct vm *vm, struct fault *f);
+/* Main thread, once, when guest memory is laid out and KVM's VM is still to be made: whether
+ * KVM can do what --hypercall asks for. It may fork for a moment. -1 with fault set. */
+int x86_hypercall_check(struct vm *vm, struct fault *f);
+/* L, before vCPUs are made, at each start of the VM. -1 with fault set. */
+int x86_hypercall_enable(const struct vm *vm, struct fault *f);
 
 /* V only. If the access x, just decoded, is a hypercall, makes x one and returns the
  * way in which it is finished; else returns type. It is one only while somebody
