@@ -377,12 +377,12 @@ static int wait_idle(struct vcpu *v, bool goes_on)
 {
 	const struct clock_rate *rate = &v->vm->rate;
 	uint64_t before = clock_read(rate, sock_now_ns());
+	bool idle = v->halted && !v->stopped && goes_on; /* a wake ends the halt in there */
 	int r;
 
 	quantum_leave(v);
 	r = vcpu_wait(v, -1, 0);
-
-	if (v->halted && goes_on)
+	if (idle)
 		clock_add_idle_units(&v->clock, rate, clock_read(rate, sock_now_ns()) - before);
 	return r;
 }

@@ -198,6 +198,24 @@ def test_a_halt_ends_a_run_and_the_clock_is_moved_on(start, guest):
     assert counts(control) == [2]
 
 
+@pytest.mark.parametrize("ends", [kvmcpu.wake(0), kvmcpu.nmi(0), kvmcpu.interrupt(0, 0x40)],
+                         ids=["wake", "nmi", "interrupt"])
+def test_s6_time_spent_halted_is_idle(start, guest, ends):
+    """Of a vCPU that is free to run, in host time, whatever ends its halt."""
+    daemon = start(*guest("halt", VECTOR=0x40), "--paused", "--clock", "monotonic")
+    control = daemon.control()
+    control.resume()
+    halted(control)
+    since = time.monotonic_ns()
+    eventually("20 ms of it", lambda: time.monotonic_ns() >= since + 20 * 10**6)
+    before = control.stats().vcpus[0].ticks_idle
+    control.effect(ends)
+    eventually("it goes on", lambda: counts(control) == [1])
+    stats = halted(control) and control.stats().vcpus[0]
+    assert stats.ticks_idle - before >= 20 * MS
+    assert stats.tick == stats.ticks_executed + stats.ticks_charged + stats.ticks_idle
+
+
 def test_many_vcpus_in_one_call(looping):
     """Each has its own clock and its own end."""
     _, control, counter = looping(ticks=10, vcpus=4)
