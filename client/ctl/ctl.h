@@ -59,6 +59,11 @@ int ctl_status_of(int r);
  * standard output as well. Returns the exit status. */
 int ctl_failed(const struct ctl *ctl, int r);
 
+/* Runs vCPUs, and shows each one's run by print_run, or all as JSON. Returns the exit
+ * status. */
+int ctl_run(struct ctl *ctl, const struct kvmcpu_run_options *options,
+	    void (*print_run)(const struct kvmcpu_vcpu_run *run));
+
 /* The last response as one JSON object on a line. Returns the exit status. */
 int ctl_json(const struct ctl *ctl);
 

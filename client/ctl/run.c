@@ -73,21 +73,26 @@ static void print(const struct kvmcpu_vcpu_run *r)
 	       r->in_flight ? ", the last still to be answered" : "");
 }
 
-static int run(struct ctl *ctl, int argc, char **argv)
+int ctl_run(struct ctl *ctl, const struct kvmcpu_run_options *options,
+	    void (*print_run)(const struct kvmcpu_vcpu_run *run))
 {
 	const struct kvmcpu_run_result *result;
-	int r = parse_ticks("budget", argv[0], &want.ticks);
+	int r = kvmcpu_control_run(ctl->control, options, &result);
 
-	if (r != 0)
-		return r;
-	r = kvmcpu_control_run(ctl->control, &want, &result);
 	if (r < 0)
 		return ctl_failed(ctl, r);
 	if (ctl->json)
 		return ctl_json(ctl);
 	for (size_t i = 0; i < result->n_runs; i++)
-		print(&result->runs[i]);
+		print_run(&result->runs[i]);
 	return CTL_OK;
+}
+
+static int run(struct ctl *ctl, int argc, char **argv)
+{
+	int r = parse_ticks("budget", argv[0], &want.ticks);
+
+	return r != 0 ? r : ctl_run(ctl, &want, print);
 }
 
 const struct command run_command = {

@@ -36,7 +36,6 @@ static void print(const struct kvmcpu_vcpu_run *r)
 
 static int run(struct ctl *ctl, int argc, char **argv)
 {
-	const struct kvmcpu_run_result *result;
 	int r = 0;
 
 	want.instructions = 1;
@@ -47,14 +46,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	if (r != 0)
 		return r;
 	want.ticks = UINT64_MAX / 2;
-	r = kvmcpu_control_run(ctl->control, &want, &result);
-	if (r < 0)
-		return ctl_failed(ctl, r);
-	if (ctl->json)
-		return ctl_json(ctl);
-	for (size_t i = 0; i < result->n_runs; i++)
-		print(&result->runs[i]);
-	return CTL_OK;
+	return ctl_run(ctl, &want, print);
 }
 
 const struct command step_command = {
